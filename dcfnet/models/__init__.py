@@ -1,0 +1,1 @@
+"""The networks: one signature, ``fused = model(pan, ms, lms)``."""
