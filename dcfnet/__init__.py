@@ -1,5 +1,6 @@
-"""A package and a book that open up DCFNet."""
+"""A package and a book that open up DCFNet, a network for pansharpening."""
 
 from dcfnet.errors import DataError
+from dcfnet.sensors import WV2, WV3, Sensor
 
-__all__ = ["DataError"]
+__all__ = ["WV2", "WV3", "DataError", "Sensor"]
