@@ -30,8 +30,7 @@ def _pair(gt: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gt, fused = np.asarray(gt, np.float64), np.asarray(fused, np.float64)
     if gt.ndim != 3 or gt.shape != fused.shape:
         raise DataError(
-            "expected two images of the same shape (C, H, W), "
-            f"found {gt.shape} and {fused.shape}"
+            f"expected two images of the same shape (C, H, W), found {gt.shape} and {fused.shape}"
         )
     for name, image in (("first", gt), ("second", fused)):
         if not np.isfinite(image).all():
@@ -159,16 +158,10 @@ def _q2n_of_blocks(gt: np.ndarray, fused: np.ndarray) -> np.ndarray:
 
     m1, m2 = z1.mean(axis=1), z2.mean(axis=1)
     unbias = n / (n - 1)
-    cov = unbias * (
-        _product(z1, _conjugate(z2)).mean(axis=1) - _product(m1, _conjugate(m2))
-    )
-    var = unbias * (
-        _norm2(z1).mean(axis=1) + _norm2(z2).mean(axis=1) - _norm2(m1) - _norm2(m2)
-    )
+    cov = unbias * (_product(z1, _conjugate(z2)).mean(axis=1) - _product(m1, _conjugate(m2)))
+    var = unbias * (_norm2(z1).mean(axis=1) + _norm2(z2).mean(axis=1) - _norm2(m1) - _norm2(m2))
     luminance = 2 * np.sqrt(_norm2(m1) * _norm2(m2)) / (_norm2(m1) + _norm2(m2))
-    contrast = np.divide(
-        2 * np.sqrt(_norm2(cov)), var, out=np.ones_like(var), where=var != 0
-    )
+    contrast = np.divide(2 * np.sqrt(_norm2(cov)), var, out=np.ones_like(var), where=var != 0)
     return contrast * luminance
 
 
@@ -263,11 +256,12 @@ def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
 
     y = blocks(pan)
     m2, v2 = y.mean(-1), y.var(-1)
+    y_deviation = y - m2[:, None]
     means = []
     for band in bands:
         x = blocks(band)
         m1, v1 = x.mean(-1), x.var(-1)
-        cov = (x * y).mean(-1) - m1 * m2
+        cov = (x * y_deviation).mean(-1)
         luminance_norm, contrast_norm = m1**2 + m2**2, v1 + v2
         # Blocks without data have no quality; flat blocks are compared by their means alone.
         data = luminance_norm > 0

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import math
+import os
+import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from dcfnet.errors import DataError
-from dcfnet.sensors import Sensor
+from dcfnet.sensors import WV2, WV3, Sensor
 
-__all__ = ["Scene"]
+__all__ = ["SCENES", "Scene", "load_scene", "open_scene", "scene_name"]
+
+DIGITALGLOBE = "(c) DigitalGlobe, Inc. All Rights Reserved"
 
 
 @dataclass(frozen=True)
@@ -53,3 +62,223 @@ class Scene:
                 f"PAN is {self.pan.shape[0]} x {self.pan.shape[1]} pixels, expected "
                 f"{r * h} x {r * w}: {r} times MS ({h} x {w}); crop both to the same ground"
             )
+
+
+SCENES: dict[str, str] = {
+    "wv3-longmont": "WorldView-3 over Longmont, Colorado, 6 October 2014",
+    "wv2-longmont": "WorldView-2 over Longmont, Colorado, 20 June 2014",
+    "simulated": "a seeded, simulated town with known truth",
+}
+"""The scenes that :func:`load_scene` knows, and what they are."""
+
+# Where dgsamples keeps them: folder, then the product codes of MS and PAN in the file names.
+_LONGMONT = {"wv3-longmont": ("wv3_longmont_1k", WV3), "wv2-longmont": ("wv2_longmont_1k", WV2)}
+
+
+def scene_name(name: str | None = None) -> str:
+    """The scene that is meant: ``name``, else $DCFNET_SCENE, else ``"wv3-longmont"``.
+
+    Raises:
+        DataError: There is no scene of that name.
+    """
+    chosen = name or os.environ.get("DCFNET_SCENE") or "wv3-longmont"
+    if chosen not in SCENES:
+        origin = "name" if name else "the environment variable DCFNET_SCENE"
+        raise DataError(
+            f"unknown scene {chosen!r} (from {origin}): expected one of {', '.join(SCENES)}; "
+            "for your own images use dcfnet.scenes.open_scene(ms_path, pan_path, sensor)"
+        )
+    return chosen
+
+
+def load_scene(name: str | None = None) -> Scene:
+    """One of the scenes that the book is about.
+
+    Args:
+        name: ``"wv3-longmont"``, ``"wv2-longmont"`` or ``"simulated"``. Without a name the
+            environment variable DCFNET_SCENE decides, else it is ``"wv3-longmont"``.
+
+    Returns:
+        The Longmont chips come from the package ``dgsamples`` and are
+        (c) DigitalGlobe; the simulated scene is free.
+
+    Raises:
+        DataError: There is no such scene, or ``dgsamples`` is not installed.
+
+    Example:
+        >>> scene = load_scene("simulated")
+        >>> scene.sensor.title
+        'WorldView-3'
+    """
+    name = scene_name(name)
+    if name == "simulated":
+        from dcfnet.simulation import simulate_scene
+
+        return simulate_scene()
+    folder, sensor = _LONGMONT[name]
+    ms_path = _dgsamples_file(folder, "M2AS")
+    pan_path = _dgsamples_file(folder, "P2AS")
+    return open_scene(ms_path, pan_path, sensor, attribution=DIGITALGLOBE, name=name)
+
+
+def _dgsamples_file(folder: str, product: str) -> Path:
+    try:
+        files = importlib.metadata.files("dgsamples") or []
+    except importlib.metadata.PackageNotFoundError:
+        raise DataError(
+            "the Longmont scenes need the package dgsamples, which is not installed: "
+            "run `pip install dgsamples`, or set DCFNET_SCENE=simulated"
+        ) from None
+    for file in files:
+        if folder in file.parts and product in file.name and file.suffix.upper() == ".TIF":
+            return Path(str(file.locate()))
+    raise DataError(
+        f"dgsamples is installed but holds no {product} image in {folder}: "
+        "run `pip install --force-reinstall dgsamples`"
+    )
+
+
+def open_scene(
+    ms_path: str | Path,
+    pan_path: str | Path,
+    sensor: Sensor,
+    *,
+    attribution: str = "",
+    name: str = "",
+) -> Scene:
+    """Your own GeoTIFFs as a scene.
+
+    Both are cropped to the ground that they share, along whole MS pixels. Pixels that are the
+    files' no-data value, or 0 in every band, count as no data.
+
+    Args:
+        ms_path: MS image with the sensor's bands, in its order, in digital numbers.
+        pan_path: PAN image with one band, on a grid aligned with that of MS.
+        sensor: The imager, :data:`dcfnet.WV3` for example.
+        attribution: The line that every figure of this scene carries.
+        name: What to call it; by default the name of the MS file.
+
+    Raises:
+        DataError: A file cannot be read, or the pair does not fit: band count, pixel size
+            ratio, coordinate system, overlap, alignment, or values beyond the sensor's bits.
+    """
+    ms_path, pan_path = Path(ms_path), Path(pan_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        ms, ms_mask, ms_transform, ms_crs = _read_image(ms_path, sensor.n_bands, sensor)
+        pan, pan_mask, pan_transform, pan_crs = _read_image(pan_path, 1, sensor)
+    if ms_crs != pan_crs:
+        raise DataError(
+            f"{ms_path.name} is in {ms_crs or 'no coordinate system'} but {pan_path.name} in "
+            f"{pan_crs or 'none'}: expected the same; reproject one with `gdalwarp -t_srs`"
+        )
+    r = sensor.ratio
+    rows, cols, top, left = _common_ground(
+        ms.shape[1:], ms_transform, pan.shape[1:], pan_transform, r, ms_path.name, pan_path.name
+    )
+    ms, ms_mask = ms[:, rows, cols], ms_mask[rows, cols]
+    h, w = ms_mask.shape
+    pan = pan[0, top : top + r * h, left : left + r * w]
+    pan_mask = pan_mask[top : top + r * h, left : left + r * w]
+    seen_by_pan = pan_mask.reshape(h, r, w, r).any(axis=(1, 3))
+    return Scene(
+        ms=ms,
+        pan=pan,
+        sensor=sensor,
+        mask=ms_mask & seen_by_pan,
+        transform=pan_transform @ Affine.translation(left, top),
+        crs=pan_crs,
+        attribution=attribution,
+        name=name or ms_path.stem,
+    )
+
+
+def _read_image(
+    path: Path, bands: int, sensor: Sensor
+) -> tuple[np.ndarray, np.ndarray, Affine, str | None]:
+    """(C, H, W) uint16 with 0 for no data, (H, W) mask, transform, coordinate system."""
+    try:
+        with rasterio.open(path) as file:
+            if file.count != bands:
+                kind = "a PAN image" if bands == 1 else f"an MS image of {sensor.title}"
+                raise DataError(
+                    f"{path.name} has {file.count} bands, expected {bands} for {kind}; "
+                    "check the order of the two files and the sensor"
+                )
+            image, nodata = file.read(), file.nodata
+            transform, crs = file.transform, file.crs
+    except (RasterioError, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"cannot read {path} ({error}): expected a complete GeoTIFF of {bands} band(s)"
+        ) from error
+    if not np.issubdtype(image.dtype, np.integer):
+        raise DataError(
+            f"{path.name} holds {image.dtype} values, expected whole digital numbers "
+            f"(uint16, up to {sensor.max_value}); reflectances must be scaled back first"
+        )
+    mask = (image != 0).any(axis=0)
+    if nodata is not None and nodata != 0:
+        mask &= (image != nodata).any(axis=0)
+        image = np.where(mask, image, 0).astype(image.dtype)
+    low, high = int(image.min()), int(image.max())
+    if low < 0 or high > sensor.max_value:
+        raise DataError(
+            f"{path.name} holds values from {low} to {high}, expected 0 to {sensor.max_value} "
+            f"({sensor.bits} bits); for another bit depth use "
+            "dataclasses.replace(sensor, bits=...)"
+        )
+    if not mask.any():
+        raise DataError(f"{path.name} holds no data: every pixel is 0 or the no-data value")
+    return image.astype(np.uint16), mask, transform, crs.to_string() if crs else None
+
+
+def _common_ground(
+    ms_shape: tuple[int, int],
+    ms_transform: Affine,
+    pan_shape: tuple[int, int],
+    pan_transform: Affine,
+    ratio: int,
+    ms_name: str,
+    pan_name: str,
+) -> tuple[slice, slice, int, int]:
+    """Rows and columns of MS that PAN covers, and where they begin in PAN."""
+    # Maps MS pixel coordinates to PAN pixel coordinates: a scale and a shift, if all is well.
+    if ms_transform.is_identity and pan_transform.is_identity:
+        # No georeferencing at all: the two images must show the same ground.
+        to_pan = Affine.scale(pan_shape[1] / ms_shape[1], pan_shape[0] / ms_shape[0])
+    else:
+        to_pan = ~pan_transform @ ms_transform
+    found = (to_pan.a, to_pan.e)
+    # Over the whole image the grids may drift apart by a tenth of a PAN pixel.
+    tolerance = 0.1 / max(ms_shape)
+    if any(abs(scale - ratio) > tolerance for scale in found) or any(
+        abs(shear) > tolerance for shear in (to_pan.b, to_pan.d)
+    ):
+        raise DataError(
+            f"a pixel of {ms_name} is {found[0]:.4g} x {found[1]:.4g} pixels of {pan_name}, "
+            f"expected {ratio} x {ratio} on parallel grids; resample PAN with "
+            "`gdalwarp -tr` to the exact ratio"
+        )
+    left, top = round(to_pan.c), round(to_pan.f)
+    if max(abs(to_pan.c - left), abs(to_pan.f - top)) > 0.1:
+        raise DataError(
+            f"{ms_name} begins {to_pan.c:.2f} columns and {to_pan.f:.2f} rows from the corner of "
+            f"{pan_name}, expected whole PAN pixels; align them with `gdalwarp -te -tr`"
+        )
+    rows, top = _overlap(ms_shape[0], pan_shape[0], top, ratio)
+    cols, left = _overlap(ms_shape[1], pan_shape[1], left, ratio)
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        raise DataError(
+            f"{ms_name} and {pan_name} do not overlap by a single MS pixel: expected two images "
+            "of the same ground; check that they belong to one acquisition"
+        )
+    return rows, cols, top, left
+
+
+def _overlap(ms_size: int, pan_size: int, shift: int, ratio: int) -> tuple[slice, int]:
+    """Along one axis: the MS pixels that lie within PAN, and PAN's first pixel under them."""
+    first = max(0, math.ceil(-shift / ratio))
+    last = min(ms_size, (pan_size - shift) // ratio)
+    return slice(first, last), shift + ratio * first

@@ -76,8 +76,7 @@ class Sample:
         x0, x1, _ = cols.indices(w)
         if any(edge % 4 for edge in (y0, y1, x0, x1)):
             raise ValueError(
-                f"rows {y0}:{y1} and columns {x0}:{x1} cut through MS pixels; "
-                "use multiples of 4"
+                f"rows {y0}:{y1} and columns {x0}:{x1} cut through MS pixels; use multiples of 4"
             )
         fine = (slice(y0, y1), slice(x0, x1))
         coarse = (slice(y0 // 4, y1 // 4), slice(x0 // 4, x1 // 4))

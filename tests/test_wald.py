@@ -26,7 +26,9 @@ def test_mtf_kernel_sum_golden():
 def test_degrade_golden():
     low = degrade(golden.gt_image(), WV3)
     assert_allclose(low.mean(), golden.DEGRADE_GT_MEAN, rtol=1e-9)
-    assert_allclose([low[i] for i in golden.DEGRADE_GT], list(golden.DEGRADE_GT.values()), rtol=1e-9)
+    assert_allclose(
+        [low[i] for i in golden.DEGRADE_GT], list(golden.DEGRADE_GT.values()), rtol=1e-9
+    )
 
 
 def test_exp_golden():
@@ -38,4 +40,6 @@ def test_exp_golden():
 def test_reduce_pan_golden():
     pan = reduce_pan(golden.pan_image())
     assert_allclose(pan.mean(), golden.REDUCE_PAN_MEAN, rtol=1e-9)
-    assert_allclose([pan[i] for i in golden.REDUCE_PAN], list(golden.REDUCE_PAN.values()), rtol=1e-9)
+    assert_allclose(
+        [pan[i] for i in golden.REDUCE_PAN], list(golden.REDUCE_PAN.values()), rtol=1e-9
+    )

@@ -1,0 +1,85 @@
+"""The command ``dcfnet``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dcfnet.errors import DataError
+from dcfnet.patches import build_data, check_h5, data_dir
+from dcfnet.scenes import SCENES
+from dcfnet.sensors import SENSORS, get_sensor
+
+__all__ = ["main"]
+
+
+def _data(args: argparse.Namespace) -> None:
+    for split, path in build_data(args.scene).items():
+        print(f"{split}: {path}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    sensor = get_sensor(args.sensor) if args.sensor else None
+    for path in args.file:
+        check_h5(path, sensor, progress=True)
+        print(f"{path}: can be used")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dcfnet", description="Data, training and fusion for the DCFNet book."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    data = commands.add_parser(
+        "data",
+        help="build the HDF5 files of a scene",
+        description="Build train.h5, valid.h5 and test.h5 of a scene by Wald's protocol, in "
+        f"{data_dir()}/SCENE. Set DCFNET_DATA to build them elsewhere.",
+    )
+    data.add_argument(
+        "--scene",
+        choices=SCENES,
+        help="the scene (default: $DCFNET_SCENE, else wv3-longmont); "
+        + "; ".join(f"{name}: {what}" for name, what in SCENES.items()),
+    )
+    data.set_defaults(run=_data)
+
+    check = commands.add_parser(
+        "check",
+        help="say whether HDF5 files can be used, and if not why",
+        description="Read every value of HDF5 files in PanCollection's layout and say whether "
+        "they can be used for training or testing.",
+    )
+    check.add_argument("file", nargs="+", type=Path, help="HDF5 file")
+    check.add_argument(
+        "--sensor",
+        choices=SENSORS,
+        help="what took the images (default: the one noted in the file, else any band count)",
+    )
+    check.set_defaults(run=_check)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; bad input ends it with exit code 2 and one line.
+
+    Args:
+        argv: Arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except DataError as error:
+        print(f"dcfnet {args.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

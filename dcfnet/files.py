@@ -1,0 +1,38 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["written_whole"]
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that is renamed to ``path`` only if all went well.
+
+    Whatever interrupts the writing, ``path`` holds either what it held before or everything.
+
+    Args:
+        path: The final name; its folder is made if need be.
+
+    Yields:
+        The name to write to. It does not exist yet.
+
+    Example:
+        >>> with written_whole("table.csv") as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("a,b")
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a power cut after the rename must not leave it empty
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
