@@ -1,0 +1,724 @@
+"""Interactive views that work in JupyterLab and, with neither kernel nor network, in the book.
+
+A view is a Bokeh layout whose controls are answered in the browser. The parts here return Bokeh
+models, so that a chapter combines them as it likes and hands the layout to `View`:
+
+    photo = image_panel(rgb, title="True colour")
+    view = View(photo.figure, name="true-colour", alt="The scene in true colour")
+
+Bokeh is needed for this module only (extras `book` and `lab`).
+"""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import bokeh
+import numpy as np
+import numpy.typing as npt
+from bokeh.document import Document
+from bokeh.embed import json_item
+from bokeh.events import Tap
+from bokeh.layouts import column, row
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJS,
+    Div,
+    HoverTool,
+    InlineStyleSheet,
+    LayoutDOM,
+    LinearColorMapper,
+    Model,
+    PanTool,
+    Range1d,
+    ResetTool,
+    Select,
+    Slider,
+    StyledElement,
+    WheelZoomTool,
+)
+from bokeh.palettes import Cividis256, Greys256, Magma256, Viridis256
+from bokeh.plotting import figure
+
+__all__ = [
+    "PALETTES",
+    "Panel",
+    "Quantised",
+    "View",
+    "band_composite",
+    "column",
+    "comparison",
+    "controls",
+    "image_panel",
+    "palette_chooser",
+    "quantise",
+    "side_by_side",
+    "spectrum_probe",
+]
+
+PALETTES: Mapping[str, Sequence[str]] = {
+    "viridis": Viridis256,
+    "magma": Magma256,
+    "cividis": Cividis256,
+    "grey": Greys256,
+}
+"""The colour maps that views offer: all keep their order in grey and for colour-blind readers."""
+
+# The page's own colours (Sphinx theme, JupyterLab, VS Code, else the browser's) for Bokeh's parts:
+# widgets read the first group through their shadow roots, canvases the second when they paint.
+_STYLE = """
+.dcf-view {
+  --dcf-text: var(--pst-color-text-base, var(--jp-content-font-color1,
+    var(--vscode-foreground, #24292f)));
+  --dcf-muted: var(--pst-color-text-muted, var(--jp-content-font-color2,
+    var(--vscode-descriptionForeground, #57606a)));
+  --dcf-ground: var(--pst-color-background, var(--jp-layout-color0,
+    var(--vscode-editor-background, #ffffff)));
+  --dcf-surface: var(--pst-color-surface, var(--jp-layout-color2,
+    var(--vscode-input-background, #f0f2f4)));
+  --dcf-border: var(--pst-color-border, var(--jp-border-color1,
+    var(--vscode-panel-border, #b6bcc2)));
+  --dcf-accent: var(--pst-color-primary, var(--jp-brand-color1,
+    var(--vscode-focusBorder, #0b6b74)));
+  --bk-background-fill-color: transparent;
+  --bk-border-fill-color: transparent;
+  --bk-outline-line-color: var(--dcf-border);
+  --bk-grid-line-color: var(--dcf-border);
+  --bk-axis-line-color: var(--dcf-muted);
+  --bk-major-tick-line-color: var(--dcf-muted);
+  --bk-minor-tick-line-color: transparent;
+  --bk-axis-label-text-color: var(--dcf-text);
+  --bk-major-label-text-color: var(--dcf-text);
+  --bk-title-text-color: var(--dcf-text);
+  --bokeh-base-font: inherit;
+  --bokeh-font-size: 0.875rem;
+  color: var(--dcf-text);
+  margin: 0.5rem 0;
+}
+"""
+
+_WIDGET_STYLE = """
+:host {
+  --color: var(--dcf-text);
+  --background-color: var(--dcf-ground);
+  --surface-background-color: var(--dcf-surface);
+  --hover-color: var(--dcf-surface);
+  --border-color: var(--dcf-border);
+  --divider-color: var(--dcf-border);
+  --placeholder-color: var(--dcf-muted);
+  --icon-color: var(--dcf-muted);
+  --active-bg: var(--dcf-accent);
+  --active-border: var(--dcf-accent);
+  --active-fg: var(--dcf-accent);
+  --highlight-color: var(--dcf-accent);
+  --inverted-color: var(--dcf-ground);
+  color: var(--dcf-text);
+}
+:host(:focus-visible), :focus-visible {
+  outline: 2px solid var(--dcf-accent);
+  outline-offset: 1px;
+}
+"""
+
+
+class View:
+    """A Bokeh layout as a cell's result: live in JupyterLab, and in the rendered page as well.
+
+    The HTML is whole: it carries its data and BokehJS, so it needs neither network nor extension.
+    (The book's build takes BokehJS out of its pages again and serves it once for all.)
+
+    Args:
+        layout: what to show. Its callbacks must be `CustomJS`: no kernel is there to answer.
+        name: short and unique in its chapter, kebab-case; tests find the view by it.
+        alt: what a screen reader says: one sentence that says what is shown and what to vary.
+
+    Raises:
+        ValueError: `name` or `alt` is empty.
+    """
+
+    def __init__(self, layout: LayoutDOM, *, name: str, alt: str) -> None:
+        if not name or not alt:
+            raise ValueError("A view needs a name for tests and an alt text for screen readers.")
+        self.layout = layout
+        self.name = name
+        self.alt = alt
+        style = InlineStyleSheet(css=_WIDGET_STYLE)
+        document = Document()
+        for model in layout.references():
+            if isinstance(model, StyledElement):
+                model.stylesheets = [style, *model.stylesheets]
+        callbacks = [
+            tag for model in layout.references() for tag in model.tags if isinstance(tag, CustomJS)
+        ]
+        if layout.document is None:
+            document.add_root(layout)
+        if callbacks:
+            layout.document.js_on_event("document_ready", *callbacks)
+
+    def html(self) -> str:
+        """The view as one fragment of HTML."""
+        item = json.dumps(json_item(self.layout)).replace("</", "<\\/")
+        name, alt = html.escape(self.name), html.escape(self.alt)
+        return (
+            f'<div class="dcf-view" data-view="{name}" role="figure" aria-label="{alt}">'
+            f"<style>{_STYLE}</style>"
+            '<div class="dcf-view-body"></div>'
+            f'<script type="application/json" class="dcf-view-doc">{item}</script>'
+            f'<script data-shared="bokeh-{bokeh.__version__}.min.js">{_bokehjs()}</script>'
+            f'<script data-shared="explorers.js">{_explorers_js()}</script>'
+            "<noscript>This view needs JavaScript.</noscript></div>"
+        )
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": f"View {self.name}: {self.alt}"}
+
+
+@cache
+def _bokehjs() -> str:
+    """BokehJS as the installed Bokeh brings it, run only where this version is not there yet."""
+    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
+    parts = [(folder / f"{name}.min.js").read_text("utf-8") for name in ("bokeh", "bokeh-widgets")]
+    source = "\n;".join(part.split("//# sourceMappingURL")[0] for part in parts)
+    source = source.replace("</script", "<\\/script")
+    return f'if (!window.Bokeh?.["{bokeh.__version__}"]) {{\n{source}\n}}'
+
+
+@cache
+def _explorers_js() -> str:
+    return files("dcfnet").joinpath("explorers.js").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Values in eight bits: `low + step * codes`, wrong by half a `step` at most."""
+
+    codes: npt.NDArray[np.uint8]
+    low: float
+    step: float
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """The values that the codes stand for."""
+        return self.low + self.step * self.codes
+
+
+def quantise(
+    values: npt.ArrayLike, low: float | None = None, high: float | None = None
+) -> Quantised:
+    """Puts values in eight bits, so that a page stays small.
+
+    Args:
+        values: numbers of any shape.
+        low: what code 0 means; the minimum unless given. Lower values are clipped to it.
+        high: what code 255 means; the maximum unless given. Higher values are clipped to it.
+
+    Returns:
+        The codes and their scale. Between `low` and `high` the error is at most
+        (high - low) / 510.
+
+    Raises:
+        ValueError: values are not finite, or `high` lies below `low`.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("quantise needs finite values; replace NaN and infinities first.")
+    low = float(array.min()) if low is None else float(low)
+    high = float(array.max()) if high is None else float(high)
+    if high < low:
+        raise ValueError(f"quantise needs low <= high, got {low} and {high}.")
+    step = (high - low) / 255 or 1.0
+    return Quantised(np.rint((array.clip(low, high) - low) / step).astype(np.uint8), low, step)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An image in a view.
+
+    Attributes:
+        layout: title, image and scale together: what goes into the view.
+        figure: the image alone, for further glyphs and for shared ranges.
+        source: its pixels, in the column "image".
+        mapper: its colour map, where it has one.
+    """
+
+    layout: LayoutDOM
+    figure: figure
+    source: ColumnDataSource
+    mapper: LinearColorMapper | None = None
+
+
+def image_panel(
+    image: npt.ArrayLike,
+    *,
+    title: str,
+    share: Panel | None = None,
+    extent: tuple[float, float] | None = None,
+    palette: str = "viridis",
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    max_width: int = 480,
+) -> Panel:
+    """An image that can be moved, zoomed and read with the pointer.
+
+    Args:
+        image: (H, W) numbers, shown through a colour map with a scale below, stored in eight bits
+            (see `quantise`); or (H, W, 3) uint8, shown as it is.
+        title: stands above the image.
+        share: another panel that this one moves and zooms together with.
+        extent: rows and columns that the image covers in the panel's coordinates, H and W unless
+            given: a coarse image lies exactly over a fine one if both have the same extent.
+        palette: one of `PALETTES`, for (H, W) images.
+        low: what the colour map starts at, the minimum unless given.
+        high: what the colour map ends at, the maximum unless given.
+        unit: follows the number under the pointer, and names the scale.
+        max_width: the image grows with the page up to this width, in pixels.
+
+    Returns:
+        The panel.
+
+    Raises:
+        ValueError: the image has another shape or type.
+    """
+    array = np.asarray(image)
+    if array.ndim == 3:
+        return _composite_panel(
+            _channels_first(array), title=title, share=share, extent=extent, max_width=max_width
+        )
+    if array.ndim != 2:
+        raise ValueError(f"An image is (H, W) or (H, W, 3), got an array of shape {array.shape}.")
+    coded = quantise(array, low, high)
+    source = ColumnDataSource({"image": [coded.codes]})
+    end = coded.low + 255 * coded.step
+    mapper = LinearColorMapper(palette=list(PALETTES[palette]), low=coded.low, high=end)
+    extent = extent or (float(array.shape[0]), float(array.shape[1]))
+    plot = _frame(extent, title, share, max_width)
+    renderer = plot.image(
+        "image",
+        source=source,
+        x=0,
+        y=0,
+        dw=extent[1],
+        dh=extent[0],
+        color_mapper=mapper,
+        origin="top_left",
+        anchor="bottom_left",
+    )
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=f"@image{{0.[00]}} {unit}".strip()))
+    decode = CustomJS(
+        args={"source": source, "low": coded.low, "step": coded.step},
+        code="source.data = {image: [dcfnetViews.decode(source.data.image[0], low, step)]}",
+    )
+    scale = figure(
+        x_range=Range1d(coded.low, end),
+        y_range=Range1d(0, 1),
+        height=44,
+        toolbar_location=None,
+        tools=[],
+        sizing_mode="stretch_width",
+        max_width=max_width,
+        min_border_left=12,
+        min_border_right=12,
+        x_axis_label=unit or None,
+    )
+    scale.image(
+        [np.linspace(coded.low, end, 256, dtype=np.float32)[None]],
+        x=coded.low,
+        y=0,
+        dw=end - coded.low,
+        dh=1,
+        color_mapper=mapper,
+    )
+    scale.yaxis.visible = False
+    scale.grid.visible = False
+    _when_shown(plot, decode)
+    return Panel(_titled(title, max_width, plot, scale), plot, source, mapper)
+
+
+def band_composite(
+    bands: npt.NDArray[np.uint8],
+    names: Sequence[str],
+    presets: Mapping[str, tuple[int, int, int]],
+    *,
+    title: str,
+    share: Panel | None = None,
+    extent: tuple[float, float] | None = None,
+    max_width: int = 480,
+) -> tuple[Panel, list[LayoutDOM]]:
+    """A colour image whose red, green and blue the reader chooses among the bands.
+
+    Args:
+        bands: (C, H, W) uint8, stretched as they shall be shown (see `quantise`).
+        names: the C bands' names.
+        presets: named choices: positions (from 0) of the bands shown as red, green and blue.
+            The first is shown first.
+        title: stands above the image.
+        share: another panel that this one moves and zooms together with.
+        extent: rows and columns that the image covers in the panel's coordinates.
+        max_width: the image grows with the page up to this width, in pixels.
+
+    Returns:
+        The panel, and its controls: the preset, then the bands shown as red, green and blue.
+
+    Raises:
+        ValueError: the shapes or the presets do not fit the names.
+    """
+    if bands.ndim != 3 or bands.dtype != np.uint8 or len(bands) != len(names):
+        raise ValueError(
+            f"Expected {len(names)} bands (C, H, W) of uint8, got {bands.dtype} {bands.shape}."
+        )
+    if not all(0 <= band < len(names) for preset in presets.values() for band in preset):
+        raise ValueError(f"Presets name bands 0 to {len(names) - 1}, got {dict(presets)}.")
+    first = next(iter(presets.values()))
+    panel = _composite_panel(
+        bands, first, title=title, share=share, extent=extent, max_width=max_width
+    )
+    options = [(str(index), name) for index, name in enumerate(names)]
+    channels = [
+        Select(title=colour, value=str(band), options=options, width=110)
+        for colour, band in zip(("Red", "Green", "Blue"), first, strict=True)
+    ]
+    chosen = Select(
+        title="Composite", value=next(iter(presets)), options=[*presets, "own choice"], width=170
+    )
+    update = CustomJS(
+        args={
+            "source": panel.source,
+            "channels": channels,
+            "chosen": chosen,
+            "presets": {name: list(preset) for name, preset in presets.items()},
+        },
+        code="""
+            const bands = channels.map((channel) => Number(channel.value));
+            dcfnetViews.show(source, ...bands);
+            const name = Object.keys(presets).find((key) => presets[key].join() == bands.join());
+            chosen.value = name ?? "own choice";
+        """,
+    )
+    for channel in channels:
+        channel.js_on_change("value", update)
+    chosen.js_on_change(
+        "value",
+        CustomJS(
+            args={"channels": channels, "presets": {k: list(v) for k, v in presets.items()}},
+            code="""
+            const bands = presets[cb_obj.value] ?? [];
+            bands.forEach((band, i) => { channels[i].value = String(band); });
+        """,
+        ),
+    )
+    return panel, [chosen, *channels]
+
+
+def comparison(
+    first: npt.NDArray[np.uint8],
+    second: npt.NDArray[np.uint8],
+    *,
+    labels: tuple[str, str],
+    title: str,
+    share: Panel | None = None,
+    max_width: int = 480,
+) -> tuple[Panel, list[LayoutDOM]]:
+    """Two images over each other, parted by a curtain or blended.
+
+    Args:
+        first: (H, W, 3) uint8, seen left of the curtain.
+        second: the same shape, seen right of it.
+        labels: what the two images are.
+        title: stands above them.
+        share: another panel that this one moves and zooms together with.
+        max_width: the image grows with the page up to this width, in pixels.
+
+    Returns:
+        The panel, and its controls: how to compare, and how much of the first image is seen.
+
+    Raises:
+        ValueError: the images differ in shape, or are not (H, W, 3) uint8.
+    """
+    below, above = _channels_first(np.asarray(second)), _channels_first(np.asarray(first))
+    if below.shape != above.shape:
+        raise ValueError(f"Images must have one shape, got {above.shape} and {below.shape}.")
+    height, width = below.shape[1:]
+    panel = _composite_panel(below, title=title, share=share, max_width=max_width)
+    source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)], "cube": [above]})
+    top = panel.figure.image_rgba(
+        "image",
+        source=source,
+        x=0,
+        y=0,
+        dw=width,
+        dh=height,
+        origin="top_left",
+        anchor="bottom_left",
+    )
+    mode = Select(title="Compare by", value="curtain", options=["curtain", "blend"], width=120)
+    share_of_first = Slider(title=f"{labels[0]} (%)", start=0, end=100, step=1, value=50, width=260)
+    edge = panel.figure.vspan(x=width / 2, line_color="white", line_width=2, line_alpha=0.9)
+    update = CustomJS(
+        args={
+            "source": source,
+            "mode": mode,
+            "amount": share_of_first,
+            "glyph": top.glyph,
+            "edge": edge,
+            "width": width,
+        },
+        code="""
+            const share = amount.value / 100;
+            const curtain = mode.value == "curtain";
+            const column = Math.round(width * share);
+            dcfnetViews.show(source, 0, 1, 2, curtain ? column : width);
+            glyph.global_alpha = curtain ? 1 : share;
+            edge.visible = curtain;
+            edge.glyph.x = {value: column};
+        """,
+    )
+    mode.js_on_change("value", update)
+    share_of_first.js_on_change("value", update)
+    _when_shown(panel.figure, update)
+    return panel, [mode, share_of_first]
+
+
+def spectrum_probe(
+    panel: Panel,
+    spectra: npt.ArrayLike,
+    wavelengths: Sequence[float],
+    *,
+    names: Sequence[str],
+    value_name: str,
+    start: tuple[int, int] | None = None,
+    max_width: int = 480,
+) -> tuple[LayoutDOM, list[LayoutDOM]]:
+    """The spectrum of the pixel that the reader points at or steps to.
+
+    Args:
+        panel: the image to point at, one unit of its coordinates per pixel of `spectra`.
+        spectra: (C, H, W), stored in eight bits from 0 to the maximum (see `quantise`).
+        wavelengths: the bands' centres, in nanometres.
+        names: the bands' names.
+        value_name: what the numbers are, for the axis.
+        start: row and column shown first, the middle unless given.
+        max_width: the plot grows with the page up to this width, in pixels.
+
+    Returns:
+        The plot, and its controls: the row and the column. Clicking the image sets them too.
+    """
+    cube = np.asarray(spectra)
+    coded = quantise(cube, low=min(0.0, float(cube.min())))
+    _, height, width = coded.codes.shape
+    start = start or (height // 2, width // 2)
+    order = np.argsort(wavelengths)
+    line = ColumnDataSource(
+        {
+            "nm": np.asarray(wavelengths, dtype=float)[order],
+            "value": coded.values()[order, start[0], start[1]],
+            "band": np.asarray(names)[order],
+        }
+    )
+    mark = ColumnDataSource({"x": [start[1] + 0.5], "y": [start[0] + 0.5]})
+    panel.figure.scatter(
+        "x",
+        "y",
+        source=mark,
+        marker="circle_cross",
+        size=16,
+        line_width=4,
+        fill_color=None,
+        line_color="black",
+    )
+    panel.figure.scatter(
+        "x",
+        "y",
+        source=mark,
+        marker="circle_cross",
+        size=16,
+        line_width=1.5,
+        fill_color=None,
+        line_color="white",
+    )
+    plot = figure(
+        height=300,
+        sizing_mode="stretch_width",
+        max_width=max_width,
+        toolbar_location=None,
+        tools=[HoverTool(tooltips="@band: @value{0.[0]}", mode="vline")],
+        x_axis_label="wavelength (nm)",
+        y_axis_label=value_name,
+        y_range=Range1d(0, coded.low + 255 * coded.step),
+        html_attributes={"role": "img", "aria-label": f"{value_name} against wavelength"},
+    )
+    # Teal: enough contrast on white and on black grounds.
+    plot.line("nm", "value", source=line, line_width=2, line_color="#12939a")
+    plot.scatter("nm", "value", source=line, size=8, color="#12939a")
+    rows = Slider(title="Row", start=0, end=height - 1, step=1, value=start[0], width=200)
+    columns = Slider(title="Column", start=0, end=width - 1, step=1, value=start[1], width=200)
+    move = CustomJS(
+        args={
+            "line": line,
+            "mark": mark,
+            "rows": rows,
+            "columns": columns,
+            "cube": ColumnDataSource({"codes": [coded.codes]}),
+            "low": coded.low,
+            "step": coded.step,
+            "order": order.tolist(),
+        },
+        code="""
+            const codes = cube.data.codes[0];
+            const [, height, width] = codes.shape;
+            const at = rows.value * width + columns.value;
+            line.data = {...line.data,
+                value: order.map((band) => low + step * codes[band * height * width + at])};
+            mark.data = {x: [columns.value + 0.5], y: [rows.value + 0.5]};
+        """,
+    )
+    rows.js_on_change("value", move)
+    columns.js_on_change("value", move)
+    panel.figure.js_on_event(
+        Tap,
+        CustomJS(
+            args={"rows": rows, "columns": columns},
+            code="""
+        const clip = (value, slider) => Math.max(0, Math.min(slider.end, Math.floor(value)));
+        rows.value = clip(cb_obj.y, rows);
+        columns.value = clip(cb_obj.x, columns);
+    """,
+        ),
+    )
+    return plot, [rows, columns]
+
+
+def palette_chooser(*panels: Panel, title: str = "Colour map") -> Select:
+    """Chooses the colour map of panels of (H, W) images.
+
+    Args:
+        panels: the panels that follow the choice.
+        title: the control's name.
+
+    Returns:
+        The control.
+
+    Raises:
+        ValueError: a panel has no colour map.
+    """
+    mappers = [panel.mapper for panel in panels]
+    if None in mappers:
+        raise ValueError("A panel of an (H, W, 3) image has no colour map to choose.")
+    names = {tuple(palette): name for name, palette in PALETTES.items()}
+    control = Select(
+        title=title, value=names[tuple(mappers[0].palette)], options=list(PALETTES), width=120
+    )
+    control.js_on_change(
+        "value",
+        CustomJS(
+            args={"mappers": mappers, "palettes": {k: list(v) for k, v in PALETTES.items()}},
+            code="for (const mapper of mappers) mapper.palette = palettes[cb_obj.value];",
+        ),
+    )
+    return control
+
+
+def controls(*widgets: LayoutDOM) -> LayoutDOM:
+    """Controls in a row that breaks where the page is narrow."""
+    wrap = InlineStyleSheet(css=":host { flex-wrap: wrap; align-items: flex-end; }")
+    return row(*widgets, sizing_mode="stretch_width", stylesheets=[wrap], spacing=4)
+
+
+def side_by_side(*items: Panel | LayoutDOM, min_width: int = 240) -> LayoutDOM:
+    """Panels beside each other, below each other where the page is narrow.
+
+    Args:
+        items: panels or other layouts.
+        min_width: what each needs at least, in pixels.
+
+    Returns:
+        The layout.
+    """
+    grid = InlineStyleSheet(
+        css=f"""
+        :host {{
+          display: grid !important; gap: 12px;
+          grid-template-columns: repeat(auto-fit, minmax(min(100%, {min_width}px), 1fr));
+        }}
+    """
+    )
+    layouts = [item.layout if isinstance(item, Panel) else item for item in items]
+    return row(*layouts, sizing_mode="stretch_width", stylesheets=[grid])
+
+
+def _channels_first(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"Expected (H, W, 3) of uint8, got {image.dtype} {image.shape}.")
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _composite_panel(
+    cube: npt.NDArray[np.uint8],
+    bands: tuple[int, int, int] = (0, 1, 2),
+    *,
+    title: str,
+    share: Panel | None = None,
+    extent: tuple[float, float] | None = None,
+    max_width: int,
+) -> Panel:
+    """A colour image that the browser puts together from three of the bands of a cube."""
+    extent = extent or (float(cube.shape[1]), float(cube.shape[2]))
+    source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)], "cube": [cube]})
+    plot = _frame(extent, title, share, max_width)
+    plot.image_rgba(
+        "image",
+        source=source,
+        x=0,
+        y=0,
+        dw=extent[1],
+        dh=extent[0],
+        origin="top_left",
+        anchor="bottom_left",
+    )
+    show = CustomJS(
+        args={"source": source, "bands": list(bands)},
+        code="dcfnetViews.show(source, ...bands)",
+    )
+    _when_shown(plot, show)
+    return Panel(_titled(title, max_width, plot), plot, source)
+
+
+def _frame(extent: tuple[float, float], title: str, share: Panel | None, max_width: int) -> figure:
+    """An empty figure for an image: rows run down, pixels are square, ranges shared if asked."""
+    height, width = extent
+    if share is None:
+        x_range = Range1d(0, width, bounds="auto", min_interval=4)
+        y_range = Range1d(height, 0, bounds="auto", min_interval=4)
+    else:
+        x_range, y_range = share.figure.x_range, share.figure.y_range
+    keys = "Arrow keys move, plus and minus zoom, zero resets."
+    plot = figure(
+        x_range=x_range,
+        y_range=y_range,
+        tools=[PanTool(), WheelZoomTool(modifiers={"ctrl": True}), ResetTool()],
+        toolbar_location=None,
+        sizing_mode="scale_width",
+        aspect_ratio=width / height,
+        max_width=max_width,
+        min_border=0,
+        html_attributes={"role": "group", "tabindex": "0", "aria-label": f"{title}. {keys}"},
+        tags=["dcf-panel"],
+    )
+    plot.axis.visible = False
+    plot.grid.visible = False
+    return plot
+
+
+def _titled(title: str, max_width: int, *parts: LayoutDOM) -> LayoutDOM:
+    heading = Div(
+        text=html.escape(title), sizing_mode="stretch_width", styles={"font-weight": "600"}
+    )
+    return column(heading, *parts, sizing_mode="stretch_width", max_width=max_width, spacing=2)
+
+
+def _when_shown(model: Model, callback: CustomJS) -> None:
+    """Has a callback run as soon as the browser has drawn the view; `View` collects these."""
+    model.tags = [*model.tags, callback]
