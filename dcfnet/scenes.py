@@ -261,18 +261,17 @@ def _common_ground(
             f"expected {ratio} x {ratio} on parallel grids; resample PAN with "
             "`gdalwarp -tr` to the exact ratio"
         )
-    left, top = round(to_pan.c), round(to_pan.f)
-    if max(abs(to_pan.c - left), abs(to_pan.f - top)) > 0.1:
-        raise DataError(
-            f"{ms_name} begins {to_pan.c:.2f} columns and {to_pan.f:.2f} rows from the corner of "
-            f"{pan_name}, expected whole PAN pixels; align them with `gdalwarp -te -tr`"
-        )
-    rows, top = _overlap(ms_shape[0], pan_shape[0], top, ratio)
-    cols, left = _overlap(ms_shape[1], pan_shape[1], left, ratio)
+    rows, top = _overlap(ms_shape[0], pan_shape[0], round(to_pan.f), ratio)
+    cols, left = _overlap(ms_shape[1], pan_shape[1], round(to_pan.c), ratio)
     if rows.stop <= rows.start or cols.stop <= cols.start:
         raise DataError(
             f"{ms_name} and {pan_name} do not overlap by a single MS pixel: expected two images "
             "of the same ground; check that they belong to one acquisition"
+        )
+    if max(abs(shift - round(shift)) for shift in (to_pan.c, to_pan.f)) > 0.1:
+        raise DataError(
+            f"{ms_name} begins {to_pan.c:.2f} columns and {to_pan.f:.2f} rows from the corner of "
+            f"{pan_name}, expected whole PAN pixels; align them with `gdalwarp -te -tr`"
         )
     return rows, cols, top, left
 

@@ -1,0 +1,333 @@
+import errno
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from dcfnet import WV3, DataError, cli
+from dcfnet.patches import (
+    PatchDataset,
+    build_data,
+    check_h5,
+    data_file,
+    patch_windows,
+    region,
+    write_h5,
+)
+from dcfnet.wald import Sample
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """As large as Longmont, of noise, so that equal bits mean the same pixels."""
+    rng = np.random.default_rng(0)
+    size = 832
+    return Sample(
+        gt=rng.integers(1, 2048, (8, size, size), np.uint16),
+        ms=rng.integers(1, 2048, (8, size // 4, size // 4), np.uint16),
+        lms=rng.uniform(0, 2047, (8, size, size)).astype(np.float32),
+        pan=rng.integers(1, 2048, (size, size), np.uint16),
+        mask=np.ones((size, size), bool),
+    )
+
+
+@pytest.fixture
+def layout():
+    """Datasets of a small file in PanCollection's layout, as released: float64."""
+    rng = np.random.default_rng(1)
+    shapes = {
+        "gt": (3, 8, 64, 64), "ms": (3, 8, 16, 16), "lms": (3, 8, 64, 64), "pan": (3, 1, 64, 64)
+    }  # fmt: skip
+    return {key: rng.integers(1, 2048, shape).astype(np.float64) for key, shape in shapes.items()}
+
+
+def write_raw(path, datasets):
+    with h5py.File(path, "w") as file:
+        for key, values in datasets.items():
+            file[key] = values
+    return path
+
+
+# Regions and patches
+
+
+def test_regions_of_longmont(sample):
+    columns = {split: region(sample, split).cols for split in ("train", "test", "valid")}
+    assert columns == {"train": slice(0, 512), "test": slice(512, 704), "valid": slice(704, 832)}
+
+
+@pytest.mark.parametrize("width", [208, 416, 500, 832, 1000])
+def test_regions_divide_any_width(width):
+    empty = np.zeros((8, 64, width))
+    sample = Sample(gt=empty, ms=None, lms=None, pan=empty[0], mask=None)
+    columns = [region(sample, split).cols for split in ("train", "test", "valid")]
+    assert columns[0].start == 0 and columns[2].stop == width
+    assert columns[0].stop == columns[1].start and columns[1].stop == columns[2].start
+    assert all((c.stop - c.start) > 0 and c.start % 16 == 0 for c in columns)
+
+
+def test_patches_stay_within_their_region_and_overlap_only_in_training(sample):
+    counts = {}
+    for split in ("train", "valid", "test"):
+        area = region(sample, split)
+        windows = patch_windows(sample, split)
+        counts[split] = len(windows)
+        covered = np.zeros(sample.pan.shape, int)
+        for window in windows:
+            assert area.cols.start <= window.cols.start and window.cols.stop <= area.cols.stop
+            covered[window.rows, window.cols] += 1
+        assert covered.max() == (4 if split == "train" else 1)
+        assert covered[area.rows, area.cols].min() == 1
+    assert counts == {"train": 25 * 15, "valid": 13 * 2, "test": 13 * 3}
+
+
+def test_patches_without_data_are_left_out(sample):
+    mask = sample.mask.copy()
+    mask[0, :512] = False
+    masked = Sample(sample.gt, sample.ms, sample.lms, sample.pan, mask)
+    assert len(patch_windows(masked, "train")) == 24 * 15
+    assert len(patch_windows(masked, "test")) == 13 * 3
+
+
+def test_a_region_too_small_for_a_patch_is_refused(sample):
+    with pytest.raises(DataError, match="no 256 x 256 patch.*valid region of 832 x 128"):
+        patch_windows(sample, "valid", size=256)
+    with pytest.raises(DataError, match="unknown split"):
+        patch_windows(sample, "exam")
+
+
+def test_a_crop_through_an_ms_pixel_is_refused(sample):
+    with pytest.raises(ValueError, match="multiples of 4"):
+        sample.crop(slice(0, 64), slice(2, 66))
+
+
+# Round trip
+
+
+def test_the_file_holds_the_sample_bit_for_bit(sample, tmp_path):
+    path = tmp_path / "test.h5"
+    windows = patch_windows(sample, "test")
+    write_h5(path, sample, windows)
+    check_h5(path, WV3)
+    with h5py.File(path) as file:
+        assert set(file) == {"gt", "ms", "lms", "pan"}
+        assert file["gt"].shape == (39, 8, 64, 64)
+        assert file["ms"].shape == (39, 8, 16, 16)
+        assert file["pan"].shape == (39, 1, 64, 64)
+        for i, window in enumerate(windows):
+            fine = (window.rows, window.cols)
+            coarse = tuple(slice(s.start // 4, s.stop // 4) for s in fine)
+            np.testing.assert_array_equal(file["gt"][i], sample.gt[:, *fine])
+            np.testing.assert_array_equal(file["ms"][i], sample.ms[:, *coarse])
+            np.testing.assert_array_equal(file["lms"][i], sample.lms[:, *fine])
+            np.testing.assert_array_equal(file["pan"][i, 0], sample.pan[fine])
+            assert file["lms"].dtype == np.float32
+
+
+def test_the_dataset_gives_what_the_file_holds(sample, tmp_path):
+    path = tmp_path / "valid.h5"
+    windows = patch_windows(sample, "valid")
+    write_h5(path, sample, windows)
+    data = PatchDataset(path, WV3)
+    assert len(data) == len(windows)
+    item = data[5]
+    assert {key: tuple(value.shape) for key, value in item.items()} == {
+        "pan": (1, 64, 64), "ms": (8, 16, 16), "lms": (8, 64, 64), "gt": (8, 64, 64)
+    }  # fmt: skip
+    assert all(value.dtype == torch.float32 for value in item.values())
+    cut = sample.crop(windows[5].rows, windows[5].cols)
+    np.testing.assert_array_equal(np.rint(item["gt"].numpy() * 2047), cut.gt)
+    np.testing.assert_array_equal(item["lms"].numpy(), cut.lms / np.float32(2047))
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_the_same_patches(sample, tmp_path, context):
+    path = tmp_path / "valid.h5"
+    write_h5(path, sample, patch_windows(sample, "valid")[:6])
+    data = PatchDataset(path, WV3)
+    alone = torch.stack([data[i]["gt"] for i in range(6)])  # opens the file in this process
+    loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context=context)
+    torch.testing.assert_close(torch.cat([b["gt"] for b in loader]), alone, rtol=0, atol=0)
+
+
+def test_a_dataset_can_be_pickled_after_use(layout, tmp_path):
+    data = PatchDataset(write_raw(tmp_path / "a.h5", layout), WV3)
+    first = data[0]["pan"]
+    torch.testing.assert_close(pickle.loads(pickle.dumps(data))[0]["pan"], first)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16", "int32"])
+def test_released_files_of_any_numeric_type_are_read(layout, tmp_path, dtype):
+    path = write_raw(tmp_path / "a.h5", {k: v.astype(dtype) for k, v in layout.items()})
+    check_h5(path, WV3)
+    np.testing.assert_allclose(PatchDataset(path, WV3)[1]["gt"] * 2047, layout["gt"][1], rtol=1e-6)
+
+
+def test_full_resolution_files_have_no_truth(layout, tmp_path):
+    del layout["gt"]
+    path = write_raw(tmp_path / "full.h5", layout)
+    check_h5(path, WV3)
+    assert set(PatchDataset(path, WV3)[0]) == {"pan", "ms", "lms"}
+
+
+# Bad files
+
+BREAKAGES = {
+    "missing key": (lambda d: d.pop("lms"), "no dataset 'lms', found gt, ms, pan"),
+    "rank": (lambda d: d.update(pan=d["pan"][:, 0]), r"shape \(3, 64, 64\), expected four axes"),
+    "bands": (
+        lambda d: d.update({k: d[k][:, :4] for k in ("gt", "ms", "lms")}),
+        "4 bands, but WorldView-3 has 8",
+    ),
+    "bands differ": (lambda d: d.update(ms=d["ms"][:, :4]), r"'ms' has shape \(3, 4, 16, 16\)"),
+    "dtype": (lambda d: d.update(pan=d["pan"].astype("S4")), "expected numbers"),
+    "scale": (lambda d: d.update({k: v / 2047 for k, v in d.items()}), r"not values in \[0, 1\]"),
+    "too large": (lambda d: d.update(gt=d["gt"] * 16), "digital numbers from 0 to 2047"),
+    "negative": (lambda d: d.update(ms=-d["ms"]), "digital numbers from 0 to 2047"),
+    "NaN": (lambda d: d["gt"].__setitem__((0, 0, 0, 0), np.nan), "patch 0 of 'gt' holds NaN"),
+    "ratio": (lambda d: d.update(ms=d["ms"][..., :8]), r"expected \(3, 8, 16, 16\)"),
+    "not a multiple": (
+        lambda d: d.update({k: d[k][..., :62] for k in ("gt", "lms", "pan")}),
+        "64 x 62, expected sizes that are multiples of 4",
+    ),
+    "count": (lambda d: d.update(pan=d["pan"][:2]), r"'pan' has shape \(2, 1, 64, 64\)"),
+    "empty": (lambda d: d.update({k: v[:0] for k, v in d.items()}), "holds no patches"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_bad_file_is_refused_with_a_reason(layout, tmp_path, name, capsys):
+    damage, message = BREAKAGES[name]
+    damage(layout)
+    path = write_raw(tmp_path / "bad.h5", layout)
+    with pytest.raises(DataError, match=message):
+        check_h5(path, WV3)
+    with pytest.raises(DataError, match=message):
+        PatchDataset(path, WV3)
+    assert cli.main(["check", str(path), "--sensor", "wv3"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dcfnet")]
+    assert len(errors) == 1
+
+
+def test_a_nan_deep_in_the_file_is_found_by_the_check(layout, tmp_path):
+    many = {key: np.concatenate([values] * 4) for key, values in layout.items()}
+    many["lms"][7, 3, 10, 10] = np.nan
+    with pytest.raises(DataError, match="patch 7 of 'lms' holds NaN"):
+        check_h5(write_raw(tmp_path / "nan.h5", many))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist.*dcfnet data"):
+        PatchDataset(tmp_path / "nowhere.h5", WV3)
+
+
+def test_a_file_that_is_no_hdf5_or_is_truncated_is_refused(layout, tmp_path):
+    path = tmp_path / "text.h5"
+    path.write_text("not HDF5")
+    with pytest.raises(DataError, match="cannot be opened as HDF5"):
+        check_h5(path)
+    whole = write_raw(tmp_path / "whole.h5", layout).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="expected a complete file"):
+        check_h5(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be opened"):
+        check_h5(tmp_path)
+
+
+def test_links_out_of_the_file_are_refused(layout, tmp_path):
+    other = write_raw(tmp_path / "other.h5", layout)
+    path = write_raw(tmp_path / "linked.h5", {k: v for k, v in layout.items() if k != "gt"})
+    with h5py.File(path, "r+") as file:
+        file["gt"] = h5py.ExternalLink(other.name, "/gt")
+    with pytest.raises(DataError, match=r"'gt' is a link to another file \(other.h5\)"):
+        check_h5(path)
+    with h5py.File(path, "r+") as file:
+        del file["gt"]
+        file["gt"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(DataError, match="'gt' cannot be opened"):
+        check_h5(path)
+
+
+def test_values_stored_elsewhere_are_refused(layout, tmp_path):
+    path = write_raw(tmp_path / "a.h5", {k: v for k, v in layout.items() if k != "gt"})
+    other = write_raw(tmp_path / "other.h5", layout)
+    with h5py.File(path, "r+") as file:
+        virtual = h5py.VirtualLayout(layout["gt"].shape, np.float64)
+        virtual[:] = h5py.VirtualSource(other, "gt", layout["gt"].shape)
+        file.create_virtual_dataset("gt", virtual)
+    with pytest.raises(DataError, match="'gt' lie in other files"):
+        check_h5(path)
+    with h5py.File(path, "r+") as file:
+        del file["gt"]
+        raw = tmp_path / "gt.raw"
+        layout["gt"].tofile(raw)
+        file.create_dataset(
+            "gt", layout["gt"].shape, np.float64, external=[(str(raw), 0, raw.stat().st_size)]
+        )
+    with pytest.raises(DataError, match="'gt' lie in other files"):
+        check_h5(path)
+
+
+# Writing
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(sample, tmp_path, monkeypatch):
+    path = tmp_path / "train.h5"
+    windows = patch_windows(sample, "valid")[:4]
+    write_h5(path, sample, windows)
+    before = path.read_bytes()
+    written = 0
+
+    def full(self, *args):
+        nonlocal written
+        written += 1
+        if written > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, *args)
+
+    original = h5py.Dataset.__setitem__
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
+    with pytest.raises(DataError, match="No space left on device.*free some space"):
+        write_h5(path, sample, windows)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["train.h5"]
+
+
+def test_an_interruption_leaves_no_file_under_the_final_name(sample, tmp_path, monkeypatch):
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_h5(tmp_path / "a.h5", sample, patch_windows(sample, "valid")[:2])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_command_builds_what_the_book_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
+    monkeypatch.setenv("DCFNET_SCENE", "simulated")
+    assert cli.main(["data"]) == 0
+    for split in ("train", "valid", "test"):
+        path = data_file(split)
+        assert path == tmp_path / "simulated" / f"{split}.h5"
+        assert str(path) in capsys.readouterr().out or split != "train"
+        check_h5(path, WV3)
+
+
+def test_build_data_is_reproducible(tmp_path, monkeypatch):
+    contents = []
+    for folder in ("a", "b"):
+        monkeypatch.setenv("DCFNET_DATA", str(tmp_path / folder))
+        path = build_data("simulated", progress=False)["valid"]
+        with h5py.File(path) as file:
+            contents.append({key: file[key][:] for key in file})
+    for key, values in contents[0].items():
+        np.testing.assert_array_equal(values, contents[1][key])
