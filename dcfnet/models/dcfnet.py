@@ -10,7 +10,7 @@ No activation works in place, so a hook sees the value that it was given.
 
 Reference:
     X. Wu, T.-Z. Huang, L.-J. Deng and T.-J. Zhang, "Dynamic Cross Feature Fusion for Remote
-    Sensing Pansharpening", ICCV 2021, pp. 14667-14676.
+    Sensing Pansharpening", ICCV 2021.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dcfnet.models.base import PansharpeningNetwork, pad_inputs
+from dcfnet.models.base import PansharpeningNetwork, initialise, pad_inputs
 
 __all__ = ["REMOVABLE", "DCFNet", "DCFNetConfig", "Part"]
 
@@ -424,8 +424,8 @@ class Part:
 class DCFNet(PansharpeningNetwork):
     """Dynamic cross feature fusion network (Wu et al., ICCV 2021).
 
-    Weights start as PyTorch's layers start them. The paper names no scheme; behind a BN the scale
-    of a convolution's weights does not matter, and the head starts as ``inject_details`` says.
+    Convolutions start as `dcfnet.models.base.initialise` says, the head's last one as
+    ``inject_details`` says; all learned weights of fusions start at 1.
 
     Args:
         config: What to build; the paper's network for 8 bands unless given.
@@ -460,9 +460,9 @@ class DCFNet(PansharpeningNetwork):
         self.pcft2 = SecondPCFT(self.channels, bands, plain="pcft2" in without)
         self.stage3 = Stage(self.channels, _transfers_of("stage3", without))
         self.head = Head(self.channels, bands)
+        initialise(self)
         if config.inject_details:
             nn.init.zeros_(self.head.out.weight)
-            nn.init.zeros_(self.head.out.bias)
 
     @property
     def options(self) -> dict[str, Any]:
