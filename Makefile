@@ -1,0 +1,52 @@
+# `make help` explains the targets. Everything is installed into .venv, nothing elsewhere.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+PORT ?= 8000
+export DCFNET_SCENE ?= wv3-longmont
+
+BIN := .venv/bin
+# One folder per scene: pages that show licensed imagery never mix with those that do not.
+OUT := _build/$(DCFNET_SCENE)
+HTML := $(OUT)/_build/html
+SOURCES := pyproject.toml constraints.txt $(shell find dcfnet data/runs -type f -not -name '*.pyc')
+
+.PHONY: help install data book serve lab test benchmarks clean
+
+help: ## explain the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+install: .venv/installed ## set up .venv (the other targets do it by themselves)
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed; say make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[imagery,book,lab,test]'
+	@touch $@
+
+data: .venv/installed ## build the HDF5 files of the scene
+	$(BIN)/dcfnet data
+
+# Executed chapters are cached by their own text, so a change elsewhere must empty the cache.
+$(OUT)/current: $(SOURCES) .venv/installed
+	@rm -rf $(OUT)/_build/.jupyter_cache && mkdir -p $(OUT) && touch $@
+
+book: data $(OUT)/current ## build the book: environment, data, rendered pages
+	$(BIN)/jupyter-book build . --path-output $(OUT) --warningiserror --keep-going --quiet
+	@echo "The book is ready. Open $(CURDIR)/$(HTML)/index.html"
+
+serve: ## serve the built book at http://localhost:8000
+	@test -f $(HTML)/index.html || $(MAKE) book
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+lab: data ## run the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir book
+
+test: data $(OUT)/current ## unit tests, every chapter executed, every page opened in Chromium
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests book
+
+benchmarks: data ## measure speed and memory, as ratios
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## delete what was built (the environment, the data and the book)
+	rm -rf .venv _build data/*/*.h5 .pytest_cache .ruff_cache .hypothesis
