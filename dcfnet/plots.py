@@ -1,0 +1,162 @@
+"""Pictures of imagery for print: composites, rows of images, error maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from dcfnet.errors import DataError
+from dcfnet.sensors import Sensor
+
+__all__ = ["band_limits", "composite", "show_images", "show_maps", "stretch"]
+
+
+def band_limits(image: np.ndarray, quantiles: tuple[float, float] = (0.01, 0.995)) -> np.ndarray:
+    """What each band's darkest and brightest grey shall stand for.
+
+    Args:
+        image: (C, H, W) or (H, W) in digital numbers; pixels that are 0 in every band do not
+            count.
+        quantiles: The DCFNet supplement stretches between the 1 % and 99.5 % quantiles.
+
+    Returns:
+        (C, 2) lower and upper limit of each band.
+
+    Raises:
+        DataError: The image holds no data.
+    """
+    bands = image if image.ndim == 3 else image[None]
+    seen = bands.any(axis=0)
+    if not seen.any():
+        raise DataError("the image holds no data: every pixel is 0 in every band")
+    return np.quantile(bands[:, seen], quantiles, axis=1).T
+
+
+def stretch(image: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
+    """Digital numbers as 8-bit greys, linear between limits.
+
+    Args:
+        image: (C, H, W) or (H, W).
+        limits: (C, 2), from :func:`band_limits` of the image that sets the scale; by default of
+            this one. Images shown side by side need the same limits.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    limits = band_limits(image) if limits is None else np.asarray(limits, np.float64)
+    low, high = (edge[:, None, None] for edge in limits.T)
+    span = np.maximum(high - low, np.finfo(np.float64).tiny)
+    greys = np.rint(255 * np.clip((image - low) / span, 0, 1)).astype(np.uint8)
+    return greys.reshape(image.shape)
+
+
+def composite(
+    image: np.ndarray,
+    sensor: Sensor,
+    bands: Sequence[int] | None = None,
+    limits: np.ndarray | None = None,
+) -> np.ndarray:
+    """Three bands as red, green and blue.
+
+    Args:
+        image: (C, H, W) in digital numbers.
+        sensor: Its ``rgb`` bands are natural colour, its ``rgb_135`` the supplement's composite.
+        bands: Three 0-based band indices; natural colour by default.
+        limits: (C, 2) for all bands, from :func:`band_limits`; by default of this image.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    chosen = list(sensor.rgb if bands is None else bands)
+    limits = band_limits(image[chosen]) if limits is None else np.asarray(limits)[chosen]
+    return stretch(image[chosen], limits).transpose(1, 2, 0)
+
+
+def _credit(figure: Figure, attribution: str) -> None:
+    if attribution:
+        figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=6, color="0.35")
+
+
+def show_images(
+    images: Mapping[str, np.ndarray],
+    *,
+    attribution: str = "",
+    columns: int | None = None,
+    width: float = 9.0,
+) -> Figure:
+    """Pictures in a row or grid, each under its title, at equal size.
+
+    Args:
+        images: Title to (H, W, 3) uint8, or (H, W) uint8 shown as grey.
+        attribution: The scene's line, set small below.
+        columns: How many stand beside each other; all by default.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure.
+    """
+    columns = columns or len(images)
+    rows = -(-len(images) // columns)
+    h, w = next(iter(images.values())).shape[:2]
+    cell = width / columns
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, rows * (cell * h / w + 0.3)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, image) in zip(axes.flat, images.items(), strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    _credit(figure, attribution)
+    return figure
+
+
+def show_maps(
+    maps: Mapping[str, np.ndarray],
+    *,
+    label: str,
+    cmap: str = "magma",
+    vmin: float | None = 0.0,
+    vmax: float | None = None,
+    attribution: str = "",
+    columns: int | None = None,
+    width: float = 9.0,
+) -> Figure:
+    """Maps of numbers in a row or grid, under one colour scale.
+
+    Args:
+        maps: Title to (H, W).
+        label: What the numbers are, with their unit; stands beside the scale.
+        cmap: A colour map that keeps its order in grey: viridis, magma, cividis or gray.
+        vmin: Lower end of the scale; None for the smallest value of all maps.
+        vmax: Upper end; None for the 99.5 % quantile of all maps.
+        attribution: The scene's line, set small below.
+        columns: How many stand beside each other; all by default.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure.
+    """
+    values = np.concatenate([np.ravel(values) for values in maps.values()])
+    vmin = float(np.nanmin(values)) if vmin is None else vmin
+    vmax = float(np.nanquantile(values, 0.995)) if vmax is None else vmax
+    columns = columns or len(maps)
+    rows = -(-len(maps) // columns)
+    h, w = next(iter(maps.values())).shape[:2]
+    cell = (width - 0.8) / columns
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, rows * (cell * h / w + 0.3)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, image) in zip(axes.flat, maps.items(), strict=False):
+        shown = axis.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    figure.colorbar(shown, ax=axes, label=label, shrink=0.9, pad=0.01)
+    _credit(figure, attribution)
+    return figure
