@@ -11,16 +11,27 @@ from matplotlib.figure import Figure
 from dcfnet.errors import DataError
 from dcfnet.sensors import Sensor
 
-__all__ = ["band_limits", "composite", "show_images", "show_maps", "stretch"]
+__all__ = [
+    "SUPPLEMENT_QUANTILES",
+    "band_limits",
+    "composite",
+    "show_images",
+    "show_maps",
+    "stretch",
+]
 
 
-def band_limits(image: np.ndarray, quantiles: tuple[float, float] = (0.01, 0.995)) -> np.ndarray:
+SUPPLEMENT_QUANTILES = (0.01, 0.995)
+"""Between these the DCFNet supplement stretches its composites; bright roofs make them dark."""
+
+
+def band_limits(image: np.ndarray, quantiles: tuple[float, float] = (0.02, 0.98)) -> np.ndarray:
     """What each band's darkest and brightest grey shall stand for.
 
     Args:
         image: (C, H, W) or (H, W) in digital numbers; pixels that are 0 in every band do not
             count.
-        quantiles: The DCFNet supplement stretches between the 1 % and 99.5 % quantiles.
+        quantiles: Shares of the pixels that become black and that stay below white.
 
     Returns:
         (C, 2) lower and upper limit of each band.

@@ -12,7 +12,7 @@ def image():
 
 
 def test_limits_are_quantiles_of_the_pixels_with_data(image):
-    expected = np.quantile(image.reshape(8, -1), (0.01, 0.995), axis=1).T
+    expected = np.quantile(image.reshape(8, -1), (0.02, 0.98), axis=1).T
     np.testing.assert_allclose(band_limits(image), expected)
     with_border = np.pad(image, ((0, 0), (5, 5), (5, 5)))
     np.testing.assert_allclose(band_limits(with_border), expected)
