@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,26 @@ class Scene:
                 f"PAN is {self.pan.shape[0]} x {self.pan.shape[1]} pixels, expected "
                 f"{r * h} x {r * w}: {r} times MS ({h} x {w}); crop both to the same ground"
             )
+
+    def crop(self, rows: slice, cols: slice) -> Scene:
+        """The part of the scene in a window of MS pixels.
+
+        Args:
+            rows: Rows of MS.
+            cols: Columns of MS.
+        """
+        r = self.sensor.ratio
+        y0, y1, _ = rows.indices(self.ms.shape[1])
+        x0, x1, _ = cols.indices(self.ms.shape[2])
+        fine = (slice(r * y0, r * y1), slice(r * x0, r * x1))
+        return replace(
+            self,
+            ms=self.ms[:, y0:y1, x0:x1],
+            pan=self.pan[fine],
+            mask=self.mask[y0:y1, x0:x1],
+            transform=self.transform and self.transform @ Affine.translation(r * x0, r * y0),
+            truth=None if self.truth is None else self.truth[:, *fine],
+        )
 
 
 SCENES: dict[str, str] = {

@@ -26,6 +26,7 @@ __all__ = [
     "decimate",
     "degrade",
     "exp_upsample",
+    "full_resolution",
     "mtf_filter",
     "mtf_kernel",
     "reduce_pan",
@@ -45,28 +46,29 @@ _FILTER = np.concatenate([_HALF_FILTER[:0:-1], _HALF_FILTER])
 
 @dataclass(frozen=True)
 class Sample:
-    """What Wald's protocol makes of a scene. All in digital numbers, channel first.
+    """What a fusion method is given, and the truth where there is one. Digital numbers.
 
     Attributes:
-        gt: The truth: the scene's own MS, (C, H, W) uint16, H and W multiples of 4.
+        gt: The truth: the scene's own MS, (C, H, W) uint16, H and W multiples of 4. None at full
+            resolution, where nobody knows it.
         ms: ``gt`` degraded by 4 and rounded, (C, H/4, W/4) uint16.
         lms: ``ms`` interpolated to the grid of ``gt``, (C, H, W) float32.
         pan: PAN reduced by 4 and rounded, (H, W) uint16.
-        mask: (H, W) bool, True where ``gt`` has data.
+        mask: (H, W) bool, True where there is data.
     """
 
-    gt: np.ndarray
+    gt: np.ndarray | None
     ms: np.ndarray
     lms: np.ndarray
     pan: np.ndarray
     mask: np.ndarray
 
     def crop(self, rows: slice, cols: slice) -> Sample:
-        """The part of the sample in a window of the ``gt`` grid.
+        """The part of the sample in a window of its fine grid.
 
         Args:
-            rows: Rows of ``gt``; start and stop must be multiples of 4.
-            cols: Columns of ``gt``, likewise.
+            rows: Rows; start and stop must be multiples of 4.
+            cols: Columns, likewise.
 
         Raises:
             ValueError: A border does not fall on a pixel of ``ms``.
@@ -81,7 +83,7 @@ class Sample:
         fine = (slice(y0, y1), slice(x0, x1))
         coarse = (slice(y0 // 4, y1 // 4), slice(x0 // 4, x1 // 4))
         return Sample(
-            gt=self.gt[:, *fine],
+            gt=None if self.gt is None else self.gt[:, *fine],
             ms=self.ms[:, *coarse],
             lms=self.lms[:, *fine],
             pan=self.pan[fine],
@@ -251,6 +253,26 @@ def reduce_resolution(scene: Scene) -> Sample:
     pan = _to_digital_numbers(reduce_pan(scene.pan[: r * h, : r * w], r))
     lms = exp_upsample(ms, r).astype(np.float32)
     return Sample(gt=gt, ms=ms, lms=lms, pan=pan, mask=scene.mask[:h, :w])
+
+
+def full_resolution(scene: Scene) -> Sample:
+    """The scene as it is: what fusion is for, where no truth is known.
+
+    Args:
+        scene: MS (C, h, w) and PAN (4h, 4w).
+
+    Returns:
+        ``gt`` is None; ``ms`` (C, h, w) and ``pan`` (4h, 4w) are the scene's own, ``lms`` is
+        (C, 4h, 4w) float32.
+    """
+    r = scene.sensor.ratio
+    return Sample(
+        gt=None,
+        ms=scene.ms,
+        lms=np.stack([exp_upsample(band, r).astype(np.float32) for band in scene.ms]),
+        pan=scene.pan,
+        mask=np.kron(scene.mask, np.ones((r, r), bool)),
+    )
 
 
 def _to_digital_numbers(image: np.ndarray) -> np.ndarray:

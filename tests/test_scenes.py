@@ -7,7 +7,7 @@ from affine import Affine
 
 from dcfnet import WV2, WV3, DataError, Scene, load_scene
 from dcfnet.scenes import SCENES, open_scene
-from dcfnet.wald import reduce_resolution
+from dcfnet.wald import exp_upsample, full_resolution, reduce_resolution
 
 
 def _installed(package):
@@ -201,3 +201,19 @@ def test_a_scene_checks_its_shapes(ms_image, pan_image):
         Scene(ms=ms_image, pan=pan_image[0, :-1], sensor=WV3, mask=mask)
     with pytest.raises(DataError, match="MS has 4 bands"):
         Scene(ms=ms_image[:4], pan=pan_image[0], sensor=WV3, mask=mask)
+
+
+def test_a_crop_keeps_ms_and_pan_together(pair, ms_image, pan_image):
+    scene = open_scene(*pair, WV3).crop(slice(2, 10), slice(4, 20))
+    np.testing.assert_array_equal(scene.ms, ms_image[:, 2:10, 4:20])
+    np.testing.assert_array_equal(scene.pan, pan_image[0, 8:40, 16:80])
+    assert scene.transform @ (0, 0) == pytest.approx((487000 + 16 * PIXEL, 4443000 - 8 * PIXEL))
+
+
+def test_full_resolution_has_no_truth(pair):
+    scene = open_scene(*pair, WV3)
+    sample = full_resolution(scene)
+    assert sample.gt is None
+    assert sample.lms.shape == (8, *scene.pan.shape)
+    np.testing.assert_allclose(sample.lms, exp_upsample(scene.ms), rtol=1e-6)
+    assert sample.crop(slice(0, 16), slice(8, 24)).ms.shape == (8, 4, 4)
