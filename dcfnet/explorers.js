@@ -8,26 +8,67 @@
 
   const mounted = [];
 
-  // Bokeh draws names of sliders and groups beside them, but does not tell a screen reader.
-  function nameControls(view) {
-    const el = view.shadow_el ?? view.el;
-    const title = view.model.title || view.model.name;
-    if (title) {
-      for (const handle of el.querySelectorAll(".noUi-handle")) {
-        handle.setAttribute("aria-label", title);
-      }
-      for (const group of el.querySelectorAll(".bk-btn-group")) {
-        group.setAttribute("role", "group");
-        group.setAttribute("aria-label", title);
-      }
-    }
-    for (const child of view.children()) nameControls(child);
+  function* walk(view) {
+    yield view;
+    for (const child of view.children_views()) yield* walk(child);
   }
 
-  function figures(view, found = []) {
-    if (view.model.type === "Figure") found.push(view);
-    for (const child of view.children()) figures(child, found);
-    return found;
+  // Bokeh draws names of sliders and groups beside them, but does not tell a screen reader.
+  function nameControl(view) {
+    const title = view.model.title || view.model.name;
+    if (!title) return;
+    for (const handle of view.shadow_el.querySelectorAll(".noUi-handle")) {
+      handle.setAttribute("aria-label", title);
+    }
+    for (const group of view.shadow_el.querySelectorAll(".bk-btn-group")) {
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", title);
+    }
+  }
+
+  function clampedRange(range, start, end) {
+    const [low, high] = [range.reset_start, range.reset_end].sort((a, b) => a - b);
+    const size = Math.min(Math.abs(end - start), high - low);
+    const first = Math.max(low, Math.min(Math.min(start, end), high - size));
+    return start < end ? { start: first, end: first + size } : { start: first + size, end: first };
+  }
+
+  // What the mouse does to an image, for keys: move, zoom about the centre, reset.
+  function onKey(event, figure) {
+    const { x_range: x, y_range: y } = figure;
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const factor = { "+": 0.8, "=": 0.8, "-": 1.25 }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in moves) {
+      const [right, down] = moves[event.key];
+      const dx = 0.1 * right * Math.abs(x.end - x.start);
+      const dy = 0.1 * down * Math.abs(y.end - y.start);
+      x.setv(clampedRange(x, x.start + dx, x.end + dx));
+      y.setv(clampedRange(y, y.start + dy, y.end + dy));
+    } else if (factor) {
+      for (const range of [x, y]) {
+        const centre = (range.start + range.end) / 2;
+        const half = factor * (range.end - range.start) / 2;
+        range.setv(clampedRange(range, centre - half, centre + half));
+      }
+    } else if (event.key === "0") {
+      for (const range of [x, y]) range.setv({ start: range.reset_start, end: range.reset_end });
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  function prepareFigure(view) {
+    const figure = view.model;
+    // Of each figure's elements only an image's frame takes the focus.
+    view.canvas_view.events_el.removeAttribute("tabindex");
+    if (!figure.tags.includes("dcf-image")) return;
+    view.el.addEventListener("keydown", (event) => onKey(event, figure));
+    // A finger on an image scrolls the page.
+    if (root.matchMedia("(pointer: coarse)").matches) {
+      for (const tool of figure.toolbar.tools) if (tool.type === "PanTool") tool.active = false;
+    }
   }
 
   async function mount(node) {
@@ -39,7 +80,10 @@
       const view = views.roots[0];
       const doc = view.model.document;
       if (!doc.is_idle) await new Promise((done) => doc.idle.connect(() => done()));
-      nameControls(view);
+      for (const part of walk(view)) {
+        if (part.model.type === "Figure") prepareFigure(part);
+        else if (part.shadow_el) nameControl(part);
+      }
       mounted.push({ node, view });
       node.dataset.state = "ready";
     } catch (error) {
@@ -55,7 +99,8 @@
   // Canvases read their colours from CSS when they paint, so a change of theme asks for a paint.
   function repaint() {
     for (const { node, view } of mounted) {
-      if (node.isConnected) figures(view).forEach((figure) => figure.request_repaint());
+      if (!node.isConnected) continue;
+      for (const part of walk(view)) if (part.model.type === "Figure") part.request_repaint();
     }
   }
 

@@ -28,6 +28,7 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     Div,
+    FixedTicker,
     HoverTool,
     InlineStyleSheet,
     LayoutDOM,
@@ -43,6 +44,7 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256, Greys256, Magma256, Viridis256
 from bokeh.plotting import figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = [
     "PALETTES",
@@ -86,7 +88,6 @@ _STYLE = """
     var(--vscode-focusBorder, #0b6b74)));
   --bk-background-fill-color: transparent;
   --bk-border-fill-color: transparent;
-  --bk-outline-line-color: var(--dcf-border);
   --bk-grid-line-color: var(--dcf-border);
   --bk-axis-line-color: var(--dcf-muted);
   --bk-major-tick-line-color: var(--dcf-muted);
@@ -98,6 +99,7 @@ _STYLE = """
   --bokeh-font-size: 0.875rem;
   color: var(--dcf-text);
   margin: 0.5rem 0;
+  text-align: left;
 }
 """
 
@@ -312,30 +314,9 @@ def image_panel(
         args={"source": source, "low": coded.low, "step": coded.step},
         code="source.data = {image: [dcfnetViews.decode(source.data.image[0], low, step)]}",
     )
-    scale = figure(
-        x_range=Range1d(coded.low, end),
-        y_range=Range1d(0, 1),
-        height=44,
-        toolbar_location=None,
-        tools=[],
-        sizing_mode="stretch_width",
-        max_width=max_width,
-        min_border_left=12,
-        min_border_right=12,
-        x_axis_label=unit or None,
-    )
-    scale.image(
-        [np.linspace(coded.low, end, 256, dtype=np.float32)[None]],
-        x=coded.low,
-        y=0,
-        dw=end - coded.low,
-        dh=1,
-        color_mapper=mapper,
-    )
-    scale.yaxis.visible = False
-    scale.grid.visible = False
     _when_shown(plot, decode)
-    return Panel(_titled(title, max_width, plot, scale), plot, source, mapper)
+    title = f"{title} ({unit})" if unit else title
+    return Panel(_titled(title, max_width, plot, _scale(mapper, max_width)), plot, source, mapper)
 
 
 def band_composite(
@@ -690,8 +671,8 @@ def _frame(extent: tuple[float, float], title: str, share: Panel | None, max_wid
     """An empty figure for an image: rows run down, pixels are square, ranges shared if asked."""
     height, width = extent
     if share is None:
-        x_range = Range1d(0, width, bounds="auto", min_interval=4)
-        y_range = Range1d(height, 0, bounds="auto", min_interval=4)
+        x_range = _range(0, width)
+        y_range = _range(height, 0)
     else:
         x_range, y_range = share.figure.x_range, share.figure.y_range
     keys = "Arrow keys move, plus and minus zoom, zero resets."
@@ -705,11 +686,51 @@ def _frame(extent: tuple[float, float], title: str, share: Panel | None, max_wid
         max_width=max_width,
         min_border=0,
         html_attributes={"role": "group", "tabindex": "0", "aria-label": f"{title}. {keys}"},
-        tags=["dcf-panel"],
+        tags=["dcf-image"],
     )
     plot.axis.visible = False
     plot.grid.visible = False
     return plot
+
+
+def _range(start: float, end: float) -> Range1d:
+    return Range1d(
+        start,
+        end,
+        reset_start=start,
+        reset_end=end,
+        bounds=(min(start, end), max(start, end)),
+        min_interval=4,
+    )
+
+
+def _scale(mapper: LinearColorMapper, max_width: int) -> figure:
+    """The colours of a mapper over their numbers, as wide as the image above."""
+    low, high = mapper.low, mapper.high
+    margin = 0.05 * (high - low)
+    ticks = [
+        tick
+        for tick in MaxNLocator(4).tick_values(low, high)
+        if low + margin <= tick <= high - margin
+    ]
+    scale = figure(
+        x_range=Range1d(low, high),
+        y_range=Range1d(0, 1),
+        height=36,
+        min_border=0,
+        toolbar_location=None,
+        tools=[],
+        sizing_mode="stretch_width",
+        max_width=max_width,
+        html_attributes={"role": "img", "aria-label": f"Colour scale from {low:g} to {high:g}"},
+    )
+    colours = np.linspace(low, high, 256, dtype=np.float32)[None]
+    scale.image([colours], x=low, y=0, dw=high - low, dh=1, color_mapper=mapper)
+    scale.xaxis.ticker = FixedTicker(ticks=ticks)
+    scale.yaxis.visible = False
+    scale.grid.visible = False
+    scale.outline_line_color = None
+    return scale
 
 
 def _titled(title: str, max_width: int, *parts: LayoutDOM) -> LayoutDOM:
