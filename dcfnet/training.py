@@ -1,0 +1,786 @@
+"""The trainer: one loop for every network, on one device or many, that can always go on.
+
+`fit` says what can be chosen, `_Run.carry_out` and the methods after it are the loop; what they
+call stands below, in the order of use.
+
+All chance comes from the seed, the epoch and the place within it, so a run that is killed and
+resumed sees the same patches in the same order and orientation as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import json
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm.auto import tqdm
+
+from dcfnet import metrics
+from dcfnet.errors import DataError
+from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
+from dcfnet.runs import History, RunFolder, describe_data, versions
+from dcfnet.sensors import WV3, Sensor
+
+__all__ = ["LiveCurve", "evaluate_network", "fit", "recompute_norms", "symmetry"]
+
+Batch = dict[str, Tensor]
+
+LOOK_EVERY = 16
+"""On a GPU the loss is looked at every so many steps, so that the GPU need not wait."""
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset[Batch],
+    valid: Dataset[Batch],
+    *,
+    epochs: int,
+    lr: float = 1e-3,
+    batch_size: int = 32,
+    accumulate: int = 1,
+    schedule: Literal["constant", "cosine"] = "constant",
+    average: float | None = None,
+    augment: bool = True,
+    norm_batches: int = 24,
+    patience: int | None = 100,
+    seed: int = 0,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    channels_last: bool = True,
+    compile: bool = False,
+    device: Literal["auto", "cpu"] = "auto",
+    workers: int = 0,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    max_seconds: float | None = None,
+    checkpoint_seconds: float = 300,
+    progress: bool = True,
+    on_epoch: Callable[[History], object] | None = None,
+) -> History:
+    """Train a network with Adam on the mean squared error of values in [0, 1].
+
+    Under ``accelerate launch`` every process trains on its share of each batch; alone, one
+    process needs nothing. Batch normalisation then sees the share of its own process.
+
+    Ctrl-C, SIGTERM and ``max_seconds`` end the run after the current step, with a checkpoint;
+    a second Ctrl-C ends it at once. The same call with ``resume=True`` goes on where it stopped,
+    also after a crash. On a CPU in float32 the outcome is that of an uninterrupted run bit for bit.
+
+    Validation, the saved weights and the weights that the model is left with have batch
+    normalisation statistics from `recompute_norms`. The running ones (momentum 0.01) lag behind
+    the weights by a hundred steps, which costs decibels as long as the weights move.
+
+    Args:
+        model: Any network that is called as ``model(pan, ms, lms)``; trained in place. It is left
+            in eval mode, on the device of the training, with the weights of the best epoch.
+        train: Patches with truth: ``pan`` (1, H, W), ``ms`` (C, H/4, W/4), ``lms`` and ``gt``
+            (C, H, W), float32 in [0, 1]. An epoch is one pass over it in random order; the last
+            patches that fill no batch sit that epoch out.
+        valid: Patches with truth that the training never sees.
+        epochs: Train for so many epochs at most.
+        lr: Learning rate of Adam(0.9, 0.999).
+        batch_size: Patches per optimiser step, over all processes.
+        accumulate: Split each batch into so many parts, one after the other, to save memory.
+        schedule: ``"constant"``, or ``"cosine"`` from ``lr`` to a hundredth of it.
+        average: Validate and save an exponential moving average of the weights with this decay
+            per step (for example 0.99); None for the weights themselves.
+        augment: Turn each patch into one of its eight symmetries at random, see `symmetry`.
+        norm_batches: Batches from which batch normalisation statistics are recomputed.
+        patience: Stop once the optimal epoch is known: when so many epochs have brought no lower
+            validation loss. None to train all ``epochs``; the best epoch may then lie later.
+        seed: Of the order and orientation of patches, and of torch's chance during training.
+            The weights that training starts from are the caller's.
+        precision: ``"fp32"`` is the reference. ``"bf16"`` computes the forward pass in bfloat16
+            where that is safe (autocast); weights stay float32, and validation is in float32.
+            ``"auto"``: bf16 where the device is made for it.
+        channels_last: Lay out images channels last, which is faster to convolve on most devices.
+        compile: Compile the network with ``torch.compile``; with a warning it goes on without
+            where that does not work. It takes a minute first and gains on GPUs.
+        device: ``"auto"`` takes a GPU if there is one.
+        workers: Processes that read patches ahead; 0 reads between the steps.
+        run_dir: Folder for checkpoint, history, best weights and record; None leaves no files.
+        resume: Go on with the run in ``run_dir``, if there is one.
+        max_seconds: Stop after so many seconds of this call.
+        checkpoint_seconds: Write a checkpoint after so many seconds also within an epoch. There
+            is one after every epoch anyway.
+        progress: Show a progress bar.
+        on_epoch: Called with the history after every epoch.
+
+    Returns:
+        One row per epoch, and why the run stopped.
+
+    Raises:
+        DataError: The patches are not what the network needs.
+        ValueError: Settings that cannot be, or are not those of the run to resume.
+        FloatingPointError: A loss or weight is not finite. The last checkpoint is good.
+        OSError: The disk is full, or the folder cannot be written. The last checkpoint is good.
+        RuntimeError: Another process trains in ``run_dir``, or ``resume`` was forgotten.
+
+    Example:
+        >>> history = fit(model, train, valid, epochs=400, run_dir="runs/a")  # doctest: +SKIP
+        >>> history.optimal_epoch()  # doctest: +SKIP
+        297
+    """
+    options = SimpleNamespace(**locals())
+    accelerator = _accelerator(device, precision, accumulate)
+    folder = RunFolder(run_dir) if run_dir is not None else None
+    with contextlib.ExitStack() as stack:
+        if folder and accelerator.is_main_process:
+            stack.enter_context(folder.held())
+        on_cpu = accelerator.device.type == "cpu"
+        stack.enter_context(kept_memory() if on_cpu else contextlib.nullcontext())
+        gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
+        stack.enter_context(torch.random.fork_rng(gpus))
+        stop = stack.enter_context(_StopSignals())
+        return _Run(options, accelerator, folder, stop).carry_out()
+
+
+class _Run:
+    """One call of `fit`: what is trained, on what, and how far it is."""
+
+    def __init__(
+        self,
+        options: SimpleNamespace,
+        accelerator: Accelerator,
+        folder: RunFolder | None,
+        stop: _StopSignals,
+    ) -> None:
+        self.started = self.last_look = self.last_save = time.monotonic()
+        self.options = o = options
+        self.accelerator, self.folder, self.stop = accelerator, folder, stop
+        self.device, self.main = accelerator.device, accelerator.is_main_process
+        rank, processes = accelerator.process_index, accelerator.num_processes
+
+        # On what it is trained.
+        _check_patches(o.train, o.valid)
+        patches = _Oriented(o.train)
+        self.order = _Order(
+            len(o.train), o.batch_size, o.seed, o.augment, o.accumulate, rank, processes
+        )
+        self.loader = DataLoader(
+            patches,
+            batch_sampler=self.order,
+            num_workers=o.workers,
+            persistent_workers=o.workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+        every_epoch_alike = _Order(len(o.train), o.batch_size, o.seed, o.augment)
+        self.norm_loader = DataLoader(patches, batch_sampler=every_epoch_alike)
+        self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
+
+        # What is trained.
+        self.layout = torch.channels_last if o.channels_last else torch.contiguous_format
+        self.model = o.model.to(self.device, memory_format=self.layout)
+        fused = self.device.type in ("cpu", "cuda")
+        self.adam = torch.optim.Adam(self.model.parameters(), o.lr, (0.9, 0.999), fused=fused)
+        self.average = None
+        if o.average is not None:
+            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(o.average))
+        network = _compiled(self.model, self.device) if o.compile else self.model
+        self.compiled = network is not self.model
+        self.loss, self.optimiser = accelerator.prepare(_Loss(network), self.adam)
+
+        # How far it is: whole epochs, and within the next one the steps and the sum of the losses.
+        self.history = History()
+        self.step, self.loss_sum = 0, 0.0
+        self.epoch_seconds, self.wall_seconds = 0.0, 0.0
+        self.best: nn.Module | None = None
+        torch.manual_seed(o.seed + rank)
+        self.settings = _settings(o, accelerator)
+        if folder:
+            self._go_on(rank)
+
+    def carry_out(self) -> History:
+        """Epoch after epoch, until all are done or something ends it."""
+        o, history = self.options, self.history
+        self._publish(self.best is not None)
+        self.bar = tqdm(
+            total=o.epochs * len(self.order) * o.batch_size,
+            initial=self._steps_done() * o.batch_size,
+            unit="patch",
+            unit_scale=True,
+            smoothing=0.05,
+            disable=not (o.progress and self.main),
+        )
+        with self.bar:
+            while not self._ended():
+                self._train_epoch()
+                if history.stopped:
+                    break
+                new_best = self._end_epoch()
+                self._save()
+                self._publish(new_best)
+                self._look()
+                self._ended()
+                if o.on_epoch and self.main:
+                    o.on_epoch(history)
+        self._publish(new_best=False)
+        weights = self._from_main(self.best.state_dict() if self.best else None)
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        self.model.eval()
+        return history
+
+    def _train_epoch(self) -> None:
+        """All steps of an epoch that are not done yet, or those up to a stop."""
+        o = self.options
+        self.order.epoch, self.order.first = len(self.history) + 1, self.step
+        self.model.train()
+        pending: list[Tensor] = []  # losses that nobody has looked at yet
+        for batch in self.loader:
+            with self.accelerator.accumulate(self.loss):
+                self._set_learning_rate()
+                loss = self.loss(**_moved(batch, self.device, self.layout))
+                self.accelerator.backward(loss)
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+            pending.append(loss.detach())
+            if not self.accelerator.sync_gradients:
+                continue
+            self.step += 1
+            if self.average:
+                self.average.update_parameters(self.model)
+
+            epoch_done = self.step == len(self.order)
+            if self.step % self.look_every and not epoch_done:
+                continue
+            saving = self._look(pending)
+            self.bar.update(len(pending) // o.accumulate * o.batch_size)
+            pending.clear()
+            if epoch_done:  # a stop waits for the validation, which comes next
+                self.history.stopped = ""
+                return
+            if saving or self.history.stopped:
+                self._save()
+            if self.history.stopped:
+                return
+
+    def _look(self, losses: Sequence[Tensor] = ()) -> bool:
+        """Looks at losses, clock and signals; sets ``stopped``; returns whether to save now."""
+        o, now = self.options, self._clock()
+        if o.max_seconds is not None and now - self.started >= o.max_seconds:
+            self.stop.reason = self.stop.reason or "time limit"
+        wishes = [bool(self.stop.reason), now - self.last_save >= o.checkpoint_seconds]
+        # All processes must see the same losses and do the same.
+        seen = torch.stack([*losses, *torch.tensor(wishes, device=self.device).float()])
+        *values, stopping, saving = self.accelerator.reduce(seen, "mean").tolist()
+
+        epoch = len(self.history) + 1
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                batch = self.step - (len(values) - 1 - i) // o.accumulate
+                raise self._not_finite(f"the loss is {value} at epoch {epoch}, batch {batch}")
+        self.loss_sum += math.fsum(values)
+        if values:
+            self.bar.set_description(f"epoch {epoch}/{o.epochs} loss {values[-1]:.2e}", False)
+        if stopping and not self.history.stopped:
+            self.history.stopped = self.stop.reason or "another process"
+        return saving > 0
+
+    def _clock(self) -> float:
+        now = time.monotonic()
+        self.epoch_seconds += now - self.last_look
+        self.last_look = now
+        return now
+
+    def _end_epoch(self) -> bool:
+        """Validates; returns whether this epoch is the best so far."""
+        o, row = self.options, None
+        candidate = copy.deepcopy(self.average.module if self.average else self.model)
+        if self.main:
+            with self.accelerator.autocast():
+                recompute_norms(candidate, itertools.islice(self.norm_loader, o.norm_batches))
+            measured = evaluate_network(candidate, o.valid, batch_size=o.batch_size)
+            if not math.isfinite(measured["loss"]):
+                raise self._not_finite(
+                    f"the validation loss is {measured['loss']} after epoch {len(self.history) + 1}"
+                )
+            self._clock()
+            row = {
+                "epoch": len(self.history) + 1,
+                "train_loss": self.loss_sum / (self.step * o.accumulate),
+                "valid_loss": measured["loss"],
+                **{name: measured[name] for name in ("sam", "ergas", "psnr")},
+                "seconds": round(self.epoch_seconds, 3),
+                "lr": self.adam.param_groups[0]["lr"],
+            }
+        self.history.rows.append(self._from_main(row))
+        self.step, self.loss_sum, self.epoch_seconds = 0, 0.0, 0.0
+        best_epoch = self.history.best_epoch()
+        new_best = best_epoch == len(self.history)
+        if new_best:
+            self.best = candidate
+        lowest = self.history["valid_loss"].min()
+        self.bar.set_postfix_str(f"validation {lowest:.2e} at epoch {best_epoch}", False)
+        return new_best
+
+    def _ended(self) -> bool:
+        """Whether there is nothing left to do, or a stop was asked for."""
+        o, history = self.options, self.history
+        if o.patience is not None and history.optimal_epoch(o.patience) is not None:
+            history.stopped = "patience"
+        elif len(history) >= o.epochs:
+            history.stopped = "epochs"
+        return bool(history.stopped)
+
+    def _steps_done(self) -> int:
+        return len(self.history) * len(self.order) + self.step
+
+    def _set_learning_rate(self) -> None:
+        o, rate = self.options, self.options.lr
+        if o.schedule == "cosine":
+            share = self._steps_done() / (o.epochs * len(self.order))
+            rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+
+    def _from_main(self, value: Any) -> Any:
+        """What the main process has, in all processes."""
+        return broadcast_object_list([value])[0]
+
+    # --- What stays ---------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+            raise self._not_finite(
+                f"a weight is not finite at epoch {len(self.history) + 1}, batch {self.step}"
+            )
+        random = gather_object([_random_state(self.device)])
+        self.last_save = time.monotonic()
+        if not (self.folder and self.main):
+            return
+        self.folder.save(
+            {
+                "settings": self.settings,
+                "rows": self.history.rows,
+                "step": self.step,
+                "loss_sum": self.loss_sum,
+                "epoch_seconds": self.epoch_seconds,
+                "wall_seconds": self._wall_seconds(),
+                "model": self.model.state_dict(),
+                "adam": self.adam.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "best": self.best.state_dict() if self.best else None,
+                "random": random,
+            }
+        )
+
+    def _go_on(self, rank: int) -> None:
+        """Takes up the run in the folder, if there is one."""
+        if not self.folder.checkpoint.exists():
+            return
+        if not self.options.resume:
+            raise RuntimeError(
+                f"{self.folder.path} already holds a run: pass resume=True to go on with it, or "
+                "choose another run_dir"
+            )
+        saved = self.folder.load()
+        _require_same(saved["settings"], self.settings, self.folder.path)
+        self.history.rows = saved["rows"]
+        self.step, self.loss_sum = saved["step"], saved["loss_sum"]
+        self.epoch_seconds, self.wall_seconds = saved["epoch_seconds"], saved["wall_seconds"]
+        self.model.load_state_dict(saved["model"])
+        self.adam.load_state_dict(saved["adam"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        if saved["best"]:
+            self.best = copy.deepcopy(self.model)
+            self.best.load_state_dict(saved["best"])
+        if rank < len(saved["random"]):
+            _set_random_state(saved["random"][rank], self.device)
+
+    def _publish(self, new_best: bool) -> None:
+        if not (self.folder and self.main):
+            return
+        o, history = self.options, self.history
+        record = {
+            "settings": {**self.settings, "epochs": o.epochs, "patience": o.patience},
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "epochs": len(history),
+            "best_epoch": history.best_epoch(),
+            "optimal_epoch": history.optimal_epoch(),
+            "stopped": history.stopped or None,
+            "wall_seconds": round(self._wall_seconds(), 1),
+            "device": describe(self.device),
+            "processes": self.accelerator.num_processes,
+            "compiled": self.compiled,
+            "versions": versions(),
+        }
+        self.folder.publish(history, self.best if new_best else None, record)
+
+    def _wall_seconds(self) -> float:
+        return self.wall_seconds + time.monotonic() - self.started
+
+    def _not_finite(self, what: str) -> FloatingPointError:
+        go_on = "a lower learning rate or precision='fp32' may help"
+        if self.folder and self.folder.checkpoint.exists():
+            go_on += f"; {self.folder.checkpoint} is from before"
+        return FloatingPointError(f"{what}; {go_on}")
+
+
+# --- What the loop is made of -----------------------------------------------------------------
+
+
+def _accelerator(device: str, precision: str, accumulate: int) -> Accelerator:
+    """Accelerate's view of the machine: device, processes, precision."""
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"device must be 'auto' or 'cpu', got {device!r}")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision must be 'auto', 'fp32' or 'bf16', got {precision!r}")
+    # It keeps its first settings for the life of the process; each run has its own.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    state = PartialState(cpu=device == "cpu")
+    if precision == "auto":
+        precision = "bf16" if gains_from_bf16(state.device) else "fp32"
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no" if precision == "fp32" else "bf16",
+        gradient_accumulation_steps=accumulate,
+    )
+
+
+class _StopSignals:
+    """Turns Ctrl-C and SIGTERM into a reason to stop at the next opportunity.
+
+    The second signal does what it does elsewhere. Outside the main thread there are no signals.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _: object) -> None:
+        self.reason = signal.Signals(number).name
+        signal.signal(number, self._before[signal.Signals(number)])
+
+
+def _check_patches(train: Sized, valid: Sized) -> None:
+    for name, data in (("train", train), ("valid", valid)):
+        if not len(data):
+            raise DataError(f"{name} holds no patches: expected at least one")
+        found = {key: tuple(value.shape) for key, value in data[0].items()}
+        wanted = ("pan", "ms", "lms", "gt")
+        if missing := [key for key in wanted if key not in found]:
+            raise DataError(
+                f"a patch of {name} has {', '.join(found)}, but no {', '.join(missing)}: expected "
+                f"{', '.join(wanted)}; full-resolution test files have no truth to learn from"
+            )
+        if found["gt"] != found["lms"]:
+            raise DataError(
+                f"{name}: gt has shape {found['gt']}, lms {found['lms']}: expected one shape"
+            )
+
+
+def _settings(o: SimpleNamespace, accelerator: Accelerator) -> dict[str, Any]:
+    """What decides the outcome: a run can only be resumed with the same."""
+    if o.schedule not in ("constant", "cosine"):
+        raise ValueError(f"schedule must be 'constant' or 'cosine', got {o.schedule!r}")
+    if o.average is not None and not 0 < o.average < 1:
+        raise ValueError(f"average must lie between 0 and 1, got {o.average}")
+    return {
+        "network": getattr(o.model, "name", type(o.model).__name__),
+        "options": json.loads(json.dumps(getattr(o.model, "options", {}))),
+        "optimiser": "Adam(0.9, 0.999)",
+        "loss": "mean squared error on [0, 1]",
+        "lr": o.lr,
+        "schedule": o.schedule if o.schedule == "constant" else f"cosine over {o.epochs} epochs",
+        "batch_size": o.batch_size,
+        "accumulate": o.accumulate,
+        "average": o.average,
+        "augment": o.augment,
+        "norm_batches": o.norm_batches,
+        "seed": o.seed,
+        "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+        "channels_last": o.channels_last,
+        "train": describe_data(o.train),
+        "valid": describe_data(o.valid),
+    }
+
+
+def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    other = [key for key in {**saved, **now} if saved.get(key) != now.get(key)]
+    if other:
+        list_of = "; ".join(f"{key} was {saved.get(key)!r}, is {now.get(key)!r}" for key in other)
+        raise ValueError(
+            f"the run in {path} cannot go on with other settings ({list_of}): pass the same, or "
+            "choose another run_dir"
+        )
+
+
+class _Order(Sampler[list[tuple[int, int]]]):
+    """Which patches make up each batch of an epoch, and which symmetry each of them gets.
+
+    The order depends on seed and epoch alone, not on the number of processes: they divide each
+    batch of ``batch_size`` patches among themselves, and each divides its share into
+    ``accumulate`` parts.
+    """
+
+    def __init__(
+        self,
+        patches: int,
+        batch_size: int,
+        seed: int,
+        augment: bool,
+        accumulate: int = 1,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if not 0 < batch_size <= patches:
+            raise ValueError(
+                f"batch_size {batch_size} does not fit {patches} training patches: choose 1 to "
+                f"{patches}"
+            )
+        if batch_size % (accumulate * processes):
+            raise ValueError(
+                f"a batch of {batch_size} cannot be divided by {processes} processes times "
+                f"accumulate={accumulate}: choose a multiple of {accumulate * processes}"
+            )
+        self.patches, self.batch_size, self.seed, self.augment = patches, batch_size, seed, augment
+        self.parts = [
+            slice(part * batch_size // (accumulate * processes),
+                  (part + 1) * batch_size // (accumulate * processes))
+            for part in range(rank, accumulate * processes, processes)
+        ]  # fmt: skip
+        self.epoch, self.first = 0, 0
+
+    def __len__(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.patches // self.batch_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        chance = np.random.default_rng((self.seed, self.epoch))
+        order = chance.permutation(self.patches).tolist()
+        symmetries = chance.integers(8 if self.augment else 1, size=self.patches).tolist()
+        for step in range(self.first, len(self)):
+            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            pairs = list(zip(order[batch], symmetries[batch], strict=True))
+            for part in self.parts:
+                yield pairs[part]
+
+
+def symmetry(patch: Batch, number: int) -> Batch:
+    """One of the eight symmetries of the square, applied to a patch.
+
+    An MS pixel lies at offset 2 of its 4 x 4 PAN pixels, half a PAN pixel from their centre. A
+    flip would move it to offset 1, where no MS pixel of an unflipped image ever lies, and a
+    network that reads ``ms`` would have to guess which of the two it sees. But ``lms`` passes
+    through the MS pixels, so the flipped ``lms`` at offset 2 is the MS image that belongs to the
+    flipped patch: the same band-limited signal, sampled a quarter of an MS pixel to the side.
+
+    Args:
+        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each.
+        number: 0 to 7. 1 flips columns, 2 flips rows, 4 transposes, and sums of these.
+    """
+    flips = [axis for axis, bit in ((-1, 1), (-2, 2)) if number & bit]
+    turned = {key: image.flip(flips) for key, image in patch.items()}
+    ratio = patch["lms"].shape[-1] // patch["ms"].shape[-1]
+    own = patch["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+    if flips and torch.allclose(own, patch["ms"], rtol=0, atol=1e-3):
+        turned["ms"] = turned["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+    if number & 4:
+        turned = {key: image.mT for key, image in turned.items()}
+    return turned
+
+
+class _Oriented(Dataset[Batch]):
+    """Patches by (index, symmetry)."""
+
+    def __init__(self, data: Dataset[Batch]) -> None:
+        self.data = data
+
+    def __getitem__(self, which: tuple[int, int]) -> Batch:
+        index, number = which
+        return symmetry(self.data[index], number)
+
+
+class _Loss(nn.Module):
+    """The network and the loss, so that precision and processes wrap both."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pan: Tensor, ms: Tensor, lms: Tensor, gt: Tensor) -> Tensor:
+        fused = self.network(pan, ms, lms)
+        if fused.shape != gt.shape:
+            raise DataError(
+                f"the network returns {tuple(fused.shape)}, the truth is {tuple(gt.shape)}: build "
+                "it for as many bands as the patches have"
+            )
+        return F.mse_loss(fused.float(), gt)
+
+
+def _compiled(model: nn.Module, device: torch.device) -> nn.Module:
+    if reason := can_compile(device):
+        warnings.warn(
+            f"torch.compile does not work here, training goes on without it ({reason})",
+            stacklevel=4,
+        )
+        return model
+    return torch.compile(model)
+
+
+def _moved(batch: Batch, device: torch.device, layout: torch.memory_format) -> Batch:
+    return {
+        key: image.to(device, memory_format=layout, non_blocking=True)
+        for key, image in batch.items()
+    }
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+# --- Measuring --------------------------------------------------------------------------------
+
+
+class _OfBatch(nn.Module):
+    """A network that is called with a batch, as ``update_bn`` calls it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> Tensor:
+        device = next(self.network.parameters()).device
+        return self.network(*(batch[key].to(device) for key in ("pan", "ms", "lms")))
+
+
+def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
+    """Set the statistics of batch normalisation to those of some training batches.
+
+    During training each batch is normalised by its own statistics, and running averages are kept
+    for later. With momentum 0.01 they are means over the last hundred steps, of activations made
+    by weights that are gone. After this call they belong to the weights as they are.
+
+    Args:
+        model: Any network; one without batch normalisation is left as it is.
+        batches: Batches of training patches, two dozen will do.
+    """
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        update_bn(batches, _OfBatch(model))
+
+
+@torch.no_grad()
+def evaluate_network(
+    model: nn.Module,
+    data: Dataset[Batch],
+    sensor: Sensor | None = None,
+    *,
+    batch_size: int = 32,
+    full: bool = False,
+) -> dict[str, float]:
+    """Measure a network on patches with truth, in eval mode and float32.
+
+    Args:
+        model: Called as ``model(pan, ms, lms)``, on the device where it is.
+        data: Patches with truth; `dcfnet.patches.PatchDataset` or the like.
+        sensor: Gives the largest digital number and the ratio; that of the data, else WorldView-3.
+        batch_size: Patches per forward pass.
+        full: Also Q2n and SCC, which take longer.
+
+    Returns:
+        ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
+        (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``.
+    """
+    sensor = sensor or getattr(data, "sensor", WV3)
+    measures = {
+        "sam": metrics.sam,
+        "ergas": lambda gt, fused: metrics.ergas(gt, fused, sensor.ratio),
+        "psnr": lambda gt, fused: metrics.psnr(gt, fused, sensor.max_value),
+    }
+    if full:
+        measures |= {"q2n": metrics.q2n, "scc": metrics.scc}
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
+    for batch in DataLoader(data, batch_size=batch_size):
+        inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
+        for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
+            loss = (gt - fused).square().mean().item()
+            values["loss"].append(loss)
+            if not math.isfinite(loss):
+                continue
+            images = (gt.numpy() * sensor.max_value, fused.numpy() * sensor.max_value)
+            for name, measure in measures.items():
+                values[name].append(measure(*images))
+    model.train(was_training)
+    return {name: math.fsum(each) / max(len(each), 1) for name, each in values.items()}
+
+
+# --- In a notebook ----------------------------------------------------------------------------
+
+
+class LiveCurve:
+    """Draws training and validation loss while `fit` runs in a notebook.
+
+    Example:
+        >>> fit(model, train, valid, epochs=20, on_epoch=LiveCurve())  # doctest: +SKIP
+
+    Args:
+        seconds: Draw anew at most this often, and at the end.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+        self._drawn = -math.inf
+        self._display: Any = None
+
+    def __call__(self, history: History) -> None:
+        """What `fit` calls after every epoch."""
+        if time.monotonic() - self._drawn < self.seconds and not history.stopped:
+            return
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+        axes.semilogy(history["epoch"], history["train_loss"], label="training", color="0.6")
+        axes.semilogy(history["epoch"], history["valid_loss"], label="validation", color="tab:blue")
+        axes.axvline(history.best_epoch(), color="0.8", linestyle=":", label="best epoch")
+        axes.set(xlabel="epoch", ylabel="mean squared error")
+        axes.legend()
+        plt.close(figure)
+        if self._display is None:
+            self._display = display(figure, display_id=True)
+        else:
+            self._display.update(figure)
+        self._drawn = time.monotonic()
