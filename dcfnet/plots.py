@@ -86,6 +86,26 @@ def composite(
     return stretch(image[chosen], limits).transpose(1, 2, 0)
 
 
+def radial_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How strongly an image varies at each spatial frequency, averaged over directions.
+
+    Args:
+        image: (H, W). A Hann window keeps its borders from counting as edges.
+
+    Returns:
+        frequency: Cycles per pixel, above 0 and up to 0.5.
+        power: Mean squared magnitude of the Fourier transform there.
+    """
+    h, w = image.shape
+    tapered = (image - image.mean()) * np.hanning(h)[:, None] * np.hanning(w)
+    power = np.abs(np.fft.fft2(tapered)) ** 2
+    radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.fftfreq(w))
+    steps = min(h, w) // 2
+    ring = np.rint(radius * 2 * steps).astype(int)
+    total, count = (np.bincount(ring.ravel(), x)[1 : steps + 1] for x in (power.ravel(), None))
+    return np.arange(1, steps + 1) / (2 * steps), total / count
+
+
 def _credit(figure: Figure, attribution: str) -> None:
     if attribution:
         figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=6, color="0.35")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dcfnet import WV3, DataError
-from dcfnet.plots import band_limits, composite, show_images, show_maps, stretch
+from dcfnet.plots import band_limits, composite, radial_spectrum, show_images, show_maps, stretch
 
 
 @pytest.fixture
@@ -47,3 +47,10 @@ def test_a_grid_shows_every_image(image):
     figure = show_images({"a": rgb, "b": rgb, "c": rgb[..., 0]}, columns=2)
     assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", ""]
     plt.close(figure)
+
+
+def test_radial_spectrum_finds_a_wave():
+    y, x = np.mgrid[:128, :128]
+    frequency, power = radial_spectrum(np.sin(2 * np.pi * (0.06 * x + 0.08 * y)))
+    assert frequency[power.argmax()] == pytest.approx(0.1, abs=1 / 128)
+    assert frequency[-1] == 0.5
