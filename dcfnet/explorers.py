@@ -52,9 +52,11 @@ __all__ = [
     "Quantised",
     "View",
     "band_composite",
+    "bars",
     "column",
     "comparison",
     "controls",
+    "frame_panels",
     "image_panel",
     "palette_chooser",
     "quantise",
@@ -88,6 +90,7 @@ _STYLE = """
     var(--vscode-focusBorder, #0b6b74)));
   --bk-background-fill-color: transparent;
   --bk-border-fill-color: transparent;
+  --bk-outline-line-color: var(--dcf-border);
   --bk-grid-line-color: var(--dcf-border);
   --bk-axis-line-color: var(--dcf-muted);
   --bk-major-tick-line-color: var(--dcf-muted);
@@ -120,6 +123,14 @@ _WIDGET_STYLE = """
   --inverted-color: var(--dcf-ground);
   color: var(--dcf-text);
 }
+select.bk-input {
+  appearance: auto;
+  background-image: none;
+  padding-right: 0.25rem;
+}
+.noUi-target { background: var(--dcf-surface); border-color: var(--dcf-muted); box-shadow: none; }
+.noUi-connect, .bk-btn.bk-active { background: var(--dcf-accent); }
+.noUi-handle { background: var(--dcf-ground); border-color: var(--dcf-muted); box-shadow: none; }
 :host(:focus-visible), :focus-visible {
   outline: 2px solid var(--dcf-accent);
   outline-offset: 1px;
@@ -166,7 +177,8 @@ class View:
         item = json.dumps(json_item(self.layout)).replace("</", "<\\/")
         name, alt = html.escape(self.name), html.escape(self.alt)
         return (
-            f'<div class="dcf-view" data-view="{name}" role="figure" aria-label="{alt}">'
+            f'<div class="dcf-view" data-view="{name}" role="figure" aria-label="{alt}"'
+            ' data-lm-suppress-shortcuts="true">'
             f"<style>{_STYLE}</style>"
             '<div class="dcf-view-body"></div>'
             f'<script type="application/json" class="dcf-view-doc">{item}</script>'
@@ -570,6 +582,116 @@ def spectrum_probe(
         ),
     )
     return plot, [rows, columns]
+
+
+def frame_panels(
+    stacks: Mapping[str, npt.NDArray[np.uint8]],
+    choices: Mapping[str, Sequence[str]],
+    *,
+    max_width: int = 320,
+) -> tuple[list[Panel], list[Select]]:
+    """Images of which the reader chooses one: all panels follow the same choices.
+
+    Args:
+        stacks: title of a panel to its images, uint8 (n1, ..., nk, H, W, 3). Coarser images are
+            drawn over the same ground as those of the first panel.
+        choices: title of a control to its n options, one control for each of the k leading axes.
+        max_width: each image grows with the page up to this width, in pixels.
+
+    Returns:
+        The panels, and their controls.
+
+    Raises:
+        ValueError: a stack does not fit the choices.
+    """
+    counts = tuple(len(options) for options in choices.values())
+    selects = _selects(choices)
+    panels: list[Panel] = []
+    for title, stack in stacks.items():
+        if stack.dtype != np.uint8 or stack.shape[:-3] != counts or stack.shape[-1] != 3:
+            raise ValueError(
+                f"{title!r} must be uint8 of shape {(*counts, 'H', 'W', 3)}, "
+                f"got {stack.dtype} {stack.shape}."
+            )
+        height, width = stack.shape[-3:-1]
+        cube = stack.reshape(-1, height, width, 3).transpose(0, 3, 1, 2).reshape(-1, height, width)
+        panel = _composite_panel(
+            np.ascontiguousarray(cube),
+            title=title,
+            share=panels[0] if panels else None,
+            extent=next(iter(stacks.values())).shape[-3:-1],
+            max_width=max_width,
+        )
+        show = CustomJS(
+            args={"source": panel.source, "selects": selects, "counts": counts},
+            code=_CHOSEN + "dcfnetViews.show(source, 3 * chosen, 3 * chosen + 1, 3 * chosen + 2);",
+        )
+        for select in selects:
+            select.js_on_change("value", show)
+        panels.append(panel)
+    return panels, selects
+
+
+def bars(
+    values: npt.ArrayLike,
+    names: Sequence[str],
+    selects: Sequence[Select],
+    *,
+    title: str,
+    limit: float | None = None,
+    max_width: int = 480,
+) -> LayoutDOM:
+    """Numbers that belong to the chosen frame, as bars.
+
+    Args:
+        values: (n1, ..., nk, M) numbers, the leading axes as in :func:`frame_panels`.
+        names: what the M numbers are.
+        selects: the controls of :func:`frame_panels`.
+        title: stands above the bars.
+        limit: where the axis ends, the largest value unless given.
+        max_width: the plot grows with the page up to this width, in pixels.
+    """
+    table = np.asarray(values, dtype=float).reshape(-1, len(names))
+    counts = [len(select.options) for select in selects]
+    source = ColumnDataSource({"name": list(names), "value": table[0]})
+    plot = figure(
+        y_range=list(names)[::-1],
+        x_range=Range1d(0, limit or float(np.nanmax(table))),
+        height=40 + 28 * len(names),
+        sizing_mode="stretch_width",
+        max_width=max_width,
+        toolbar_location=None,
+        tools=[HoverTool(tooltips="@name: @value{0.[000]}")],
+        html_attributes={"role": "img", "aria-label": title},
+    )
+    # Teal: enough contrast on white and on black grounds.
+    plot.hbar(y="name", right="value", height=0.6, source=source, color="#12939a")
+    plot.ygrid.visible = False
+    update = CustomJS(
+        args={"source": source, "selects": selects, "counts": counts, "table": table.tolist()},
+        code=_CHOSEN + "source.data = {...source.data, value: table[chosen]};",
+    )
+    for select in selects:
+        select.js_on_change("value", update)
+    return _titled(title, max_width, plot)
+
+
+# The frame that the controls choose, its axes in row-major order.
+_CHOSEN = """
+    const chosen = selects.reduce((sum, select, i) => sum * counts[i] + Number(select.value), 0);
+"""
+
+
+def _selects(choices: Mapping[str, Sequence[str]]) -> list[Select]:
+    return [
+        Select(
+            title=title,
+            value="0",
+            options=[(str(index), option) for index, option in enumerate(options)],
+            width=200,
+        )
+        for title, options in choices.items()
+    ]
 
 
 def palette_chooser(*panels: Panel, title: str = "Colour map") -> Select:
