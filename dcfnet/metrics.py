@@ -20,14 +20,15 @@ from dcfnet.errors import DataError
 from dcfnet.sensors import Sensor
 from dcfnet.wald import exp_upsample, mtf_filter, reduce_pan
 
-__all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc"]
+__all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc", "shift"]
 
 BLOCK = 32
 """Side of the blocks over which Q and Q2n are averaged, in pixels."""
 
 
 def _pair(gt: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    gt, fused = np.asarray(gt, np.float64), np.asarray(fused, np.float64)
+    # torch takes no views with negative strides, such as flipped images.
+    gt, fused = (np.ascontiguousarray(image, np.float64) for image in (gt, fused))
     if gt.ndim != 3 or gt.shape != fused.shape:
         raise DataError(
             f"expected two images of the same shape (C, H, W), found {gt.shape} and {fused.shape}"
@@ -309,3 +310,27 @@ def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) ->
         sensor: Gives the MTF gains.
     """
     return (1 - d_lambda(lms, fused, sensor)) * (1 - d_s(lms, fused, pan))
+
+
+def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[float, float]:
+    """By how much the content of an image is displaced, to a fraction of a pixel.
+
+    The displacement d is the least-squares solution of
+    ``reference - a - b image = d . gradient(reference)``, with a brightness a and contrast b of
+    its own; good for shifts well below the size of what is seen (Lucas and Kanade, 1981).
+
+    Args:
+        reference: (H, W).
+        image: (H, W), similarly sharp.
+        margin: Pixels at the borders that do not count.
+
+    Returns:
+        Rows (down is positive) and columns (right is positive), in pixels.
+    """
+    reference, image = np.asarray(reference, np.float64), np.asarray(image, np.float64)
+    slope, offset = np.polyfit(image.ravel(), reference.ravel(), 1)
+    inner = (slice(margin, -margin),) * 2
+    gradients = np.stack([part[inner].ravel() for part in np.gradient(reference)], axis=1)
+    difference = (reference - slope * image - offset)[inner].ravel()
+    down, right = np.linalg.lstsq(gradients, difference, rcond=None)[0]
+    return float(down), float(right)

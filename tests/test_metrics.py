@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from dcfnet import WV3, DataError
 from dcfnet.classical import exp, mtf_glp_fs, mtf_glp_fs_parts
-from dcfnet.metrics import d_lambda, d_s, ergas, evaluate, hqnr, psnr, q2n, sam, scc
+from dcfnet.metrics import d_lambda, d_s, ergas, evaluate, hqnr, psnr, q2n, sam, scc, shift
 from dcfnet.wald import Sample
 from tests import golden
 
@@ -163,3 +163,22 @@ def test_d_s_needs_a_whole_block():
     image = np.ones((8, 16, 16))
     with pytest.raises(DataError, match="at least one block"):
         d_s(image, image, image[0])
+
+
+def test_flipped_images_can_be_measured(images):
+    gt, fused = (image[:, :64, :64] for image in images)
+    expected = evaluate(gt, fused, WV3)
+    found = evaluate(gt[:, ::-1, ::-1], fused[:, ::-1, ::-1], WV3)
+    for name, value in expected.items():
+        assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (0.5, 0), (-0.4, 0.3)])
+def test_shift_is_found_whatever_the_brightness(down, right):
+    y, x = np.mgrid[:200, :200].astype(float)
+
+    def scene(y, x):
+        return np.sin(2 * np.pi * (x + 0.6 * y) / 41) + np.cos(2 * np.pi * (0.4 * x - y) / 29)
+
+    moved = 300 + 0.5 * scene(y - down, x - right)
+    assert_allclose(shift(scene(y, x), moved), (down, right), atol=0.02)
