@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -111,6 +112,21 @@ class ConvNorm(nn.Sequential):
         super().__init__(OrderedDict([*parts, ("relu", nn.ReLU())] if relu else parts))
 
 
+class Add(nn.Module):
+    """The sum of two tensors, a module so that it can be looked at.
+
+    With ``inplace`` it is written over the second one, as `torch.nn.ReLU` does it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inplace = False
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Two tensors of one shape to their sum."""
+        return y.add_(x) if self.inplace else x + y
+
+
 class BasicBlock(nn.Module):
     """ReLU(x + BN conv ReLU BN conv x), all at one number of channels (He et al., 2016)."""
 
@@ -118,11 +134,12 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = ConvNorm(channels, channels)
         self.conv2 = ConvNorm(channels, channels, relu=False)
+        self.add = Add()
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, K, H, W) to (B, K, H, W)."""
-        return self.relu(x + self.conv2(self.conv1(x)))
+        return self.relu(self.add(x, self.conv2(self.conv1(x))))
 
 
 class Bottleneck(nn.Module):
@@ -136,11 +153,12 @@ class Bottleneck(nn.Module):
         self.shortcut = (
             ConvNorm(inputs, outputs, kernel=1, relu=False) if project else nn.Identity()
         )
+        self.add = Add()
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
-        return self.relu(self.shortcut(x) + self.expand(self.conv(self.reduce(x))))
+        return self.relu(self.add(self.shortcut(x), self.expand(self.conv(self.reduce(x)))))
 
 
 class Keep(nn.Module):
@@ -153,14 +171,6 @@ class Keep(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape, unchanged."""
         return x.view_as(x)
-
-
-class Add(nn.Module):
-    """The sum of two tensors, a module so that it can be looked at."""
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Two tensors of one shape to their sum."""
-        return x + y
 
 
 class Concatenate(nn.Module):
@@ -376,13 +386,14 @@ class SplitHead(nn.Module):
                 part.bias = whole.bias
             self.mix.append(part)
         self.resize = head.up
+        self.add = Add()
         self.after = nn.Sequential(*after)
         self.out = head.out
 
     def forward(self, *xs: Tensor) -> Tensor:
         """Branches (B, Ki, H/2^i, W/2^i) to (B, C, H, W)."""
-        mixed, *others = (up(mix(x)) for up, mix, x in zip(self.resize, self.mix, xs, strict=True))
-        return self.out(self.after(sum(others, mixed)))
+        mixed = (up(mix(x)) for up, mix, x in zip(self.resize, self.mix, xs, strict=True))
+        return self.out(self.after(functools.reduce(self.add, mixed)))
 
 
 # --- The network ------------------------------------------------------------------------------
@@ -587,7 +598,11 @@ class DCFNet(PansharpeningNetwork):
             yield Part(name, label, "fused", k[i], 2**i, number, i)
 
     def fused_for_inference(
-        self, fold_norms: bool = True, split_head: bool = True, channels_last: bool = True
+        self,
+        fold_norms: bool = True,
+        split_head: bool = True,
+        channels_last: bool = True,
+        in_place: bool = True,
     ) -> Self:
         """A copy in eval mode, without gradients, that costs less for the same answer.
 
@@ -599,6 +614,7 @@ class DCFNet(PansharpeningNetwork):
                 convolution before it.
             split_head: The head's first convolution comes before the interpolation (`SplitHead`).
             channels_last: Weights, and with them all tensors between, are stored channels-last.
+            in_place: A ReLU or a sum overwrites its input, which saves memory and its traffic.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         fast.for_inference = True
@@ -609,6 +625,10 @@ class DCFNet(PansharpeningNetwork):
                     del module.norm
         if split_head:
             fast.head = SplitHead(fast.head, self.channels)
+        if in_place:
+            for module in fast.modules():
+                if isinstance(module, (nn.ReLU, Add)):
+                    module.inplace = True
         fast.requires_grad_(False)
         return fast.to(memory_format=torch.channels_last) if channels_last else fast
 
