@@ -123,13 +123,13 @@ _WIDGET_STYLE = """
   --inverted-color: var(--dcf-ground);
   color: var(--dcf-text);
 }
-select.bk-input {
+select:not([multiple]).bk-input {
   appearance: auto;
   background-image: none;
   padding-right: 0.25rem;
 }
 .noUi-target { background: var(--dcf-surface); border-color: var(--dcf-muted); box-shadow: none; }
-.noUi-connect, .bk-btn.bk-active { background: var(--dcf-accent); }
+.noUi-connect, .bk-btn.bk-active { background: var(--dcf-accent) !important; }
 .noUi-handle { background: var(--dcf-ground); border-color: var(--dcf-muted); box-shadow: none; }
 :host(:focus-visible), :focus-visible {
   outline: 2px solid var(--dcf-accent);

@@ -15,7 +15,7 @@ from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
 LOGGER = logging.getLogger(__name__)
-CONVERTER = LatexToMathML(annotation=True, fancy_error=False)
+CONVERTER = LatexToMathML(annotation=True, fancy_error=False, allow_unreliable_rendering=True)
 # Sphinx numbers an equation as a whole, so the lines of an environment go without.
 NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather|multline|alignat|eqnarray)\}")
 

@@ -1,0 +1,111 @@
+"""Fixtures for tests that open pages: a built book and a browser without network."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory) -> Path:
+    """The folder of the rendered book, built with warnings as errors.
+
+    Notebooks are executed only where no earlier build of this code has done so (see
+    book/_ext/offline.py).
+    """
+    pytest.importorskip("jupyter_book", reason="the extra book is not installed")
+    folder = tmp_path_factory.mktemp("book")
+    command = Path(sys.executable).with_name("jupyter-book")
+    build = subprocess.run(
+        [command, "build", ROOT, "--path-output", folder, "--warningiserror", "--keep-going"],
+        capture_output=True,
+        text=True,
+    )
+    if build.returncode:
+        pytest.fail(f"The book was not built:\n{build.stdout[-4000:]}\n{build.stderr[-8000:]}")
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def book_url(book) -> Iterator[str]:
+    """The address of the rendered book on a plain static server."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=book)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; tests skip where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with playwright.sync_playwright() as driver:
+        if path is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("no Chromium is installed")
+        browser = driver.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Tab:
+    """A page, and what went wrong on it."""
+
+    page: object
+    wrong: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens an address with every request refused that does not stay below `inside`."""
+    contexts = []
+
+    def open_page(url: str, *, inside: str, theme: str = "light", **options) -> Tab:
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        context.add_init_script(f"localStorage.setItem('mode', '{theme}')")
+        tab = Tab(context.new_page())
+
+        def guard(route):
+            address = route.request.url
+            if address.startswith((inside, "data:", "blob:")):
+                route.continue_()
+            else:
+                tab.wrong.append(f"asks for {address}")
+                route.abort()
+
+        context.route("**/*", guard)
+        page = tab.page
+        page.on("pageerror", lambda error: tab.wrong.append(f"error: {error}"))
+        page.on("requestfailed", lambda r: tab.wrong.append(f"failed: {r.url}"))
+        page.on("response", lambda r: r.status < 400 or tab.wrong.append(f"{r.status}: {r.url}"))
+        page.on(
+            "console",
+            lambda m: m.type != "error" or tab.wrong.append(f"console: {m.text}"),
+        )
+        page.goto(url, wait_until="load")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()

@@ -1,0 +1,151 @@
+"""The rendered book: every page, from disk and from a server, with no network at all."""
+
+from itertools import pairwise
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.views import drive
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"]] + [
+    chapter["file"] for part in TOC.get("parts", [TOC]) for chapter in part["chapters"]
+]
+EQUATIONS = """() => [...document.querySelectorAll(".math")].map((node) => {
+  const box = node.querySelector("math")?.getBoundingClientRect();
+  return box && box.width > 0 && box.height > 0 && !node.querySelector("merror, code")
+    ? "drawn" : node.textContent;
+})"""
+# Contrast of text in views with the page behind it, as WCAG 2 defines it.
+CONTRAST = """(view) => {
+  const luminance = (colour) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+    const context = canvas.getContext("2d");
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const part = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((value) =>
+      value <= 10 ? value / 3294 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+  };
+  let ground = view;
+  while (ground && getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") {
+    ground = ground.parentElement;
+  }
+  const two = [getComputedStyle(view).color, getComputedStyle(ground).backgroundColor]
+    .map(luminance).sort();
+  return (two[1] + 0.05) / (two[0] + 0.05);
+}"""
+
+
+@pytest.fixture(params=["file", "http"])
+def base(request, book):
+    """Where the book is: on disk, and on a static server."""
+    return book.as_uri() if request.param == "file" else request.getfixturevalue("book_url")
+
+
+def wait_for_views(page):
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.dcf-view')]"
+        ".every((view) => ['ready', 'failed'].includes(view.dataset.state))",
+        timeout=20_000,
+    )
+    views = page.locator(".dcf-view").all()
+    for view in views:
+        assert view.get_attribute("data-state") == "ready", view.get_attribute("data-view")
+    return views
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_needs_nothing_from_outside(name, base, open_page):
+    tab = open_page(f"{base}/{name}.html", inside=base)
+    page = tab.page
+    views = wait_for_views(page)
+    assert set(page.evaluate(EQUATIONS)) <= {"drawn"}
+    if page.locator("math").count():
+        page.evaluate("() => document.fonts.ready")
+        assert page.evaluate("() => document.fonts.check('16px \"STIX Two Math\"', '∑')")
+    names = [view.get_attribute("data-view") for view in views]
+    assert len(set(names)) == len(names)
+    for view in views:
+        drive(view)
+    assert tab.wrong == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_a_phone_in_both_themes(name, theme, book, open_page):
+    tab = open_page(
+        f"{book.as_uri()}/{name}.html",
+        inside=book.as_uri(),
+        theme=theme,
+        viewport={"width": 360, "height": 740},
+        device_scale_factor=2,
+        is_mobile=True,
+        has_touch=True,
+    )
+    page = tab.page
+    for view in wait_for_views(page):
+        assert view.evaluate(CONTRAST) >= 4.5
+        box = view.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    assert page.evaluate("() => document.documentElement.dataset.theme") == theme
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    assert tab.wrong == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_can_be_read_aloud(name, book):
+    page = read(book / f"{name}.html")
+    assert page.html["lang"]
+    assert len(page.select("article h1")) == 1
+    levels = [int(heading.name[1]) for heading in page.select("article :is(h1, h2, h3, h4)")]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    for image in page.select("img"):
+        # Without a text of its author, MyST-NB repeats the name of the file.
+        assert image.get("alt"), image
+        assert not image["alt"].endswith((".png", ".svg")), image
+    for view in page.select(".dcf-view"):
+        assert len(view["aria-label"]) > 20
+    for figure in page.select("article figure"):
+        assert figure.figcaption, figure.get("id")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name, book):
+    path = book / f"{name}.html"
+    for link in read(path).select("a[href]"):
+        address, anchor = urldefrag(link["href"])
+        if urlsplit(address).scheme or address.startswith("#"):
+            continue
+        target = (path.parent / unquote(address)).resolve() if address else path
+        assert target.exists(), link
+        if anchor and target.suffix == ".html":
+            assert read(target).find(id=unquote(anchor)), link
+
+
+def test_notebooks_can_be_downloaded(book):
+    notebooks = [name for name in PAGES if (ROOT / f"{name}.ipynb").exists()]
+    assert notebooks
+    for name in notebooks:
+        hrefs = [link["href"] for link in read(book / f"{name}.html").select("a[href$='.ipynb']")]
+        assert hrefs
+        for href in hrefs:
+            source = (book / f"{name}.html").parent / href
+            assert '"outputs": []' in source.read_text()
+
+
+def test_bokehjs_is_served_once(book):
+    assert len(list((book / "_static").glob("bokeh-*.min.js"))) == 1
+    for path in book.rglob("*.html"):
+        text = path.read_text()
+        assert "data-shared" not in text
+        assert "Bokeh Contributors" not in text
+
+
+def read(path):
+    """A page's elements."""
+    soup = pytest.importorskip("bs4")
+    return soup.BeautifulSoup(path.read_text("utf-8"), "html.parser")
