@@ -115,7 +115,8 @@ class ConvNorm(nn.Sequential):
 class Add(nn.Module):
     """The sum of two tensors, a module so that it can be looked at.
 
-    With ``inplace`` it is written over the second one, as `torch.nn.ReLU` does it.
+    With ``inplace`` it is written over the second one, unless gradients are recorded: whatever
+    made that one may need it again.
     """
 
     def __init__(self) -> None:
@@ -124,7 +125,7 @@ class Add(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Two tensors of one shape to their sum."""
-        return y.add_(x) if self.inplace else x + y
+        return y.add_(x) if self.inplace and not torch.is_grad_enabled() else x + y
 
 
 class BasicBlock(nn.Module):
@@ -581,19 +582,29 @@ class DCFNet(PansharpeningNetwork):
 
     def _fusion_parts(self, number: int, stage: Stage) -> Iterator[Part]:
         k = self.channels
-        for pair in stage.fusion.transfers:
-            j, i = (int(branch) for branch in pair.split("_to_"))
-            name = f"stage{number}.fusion.transfers.{pair}"
-            label = f"stage {number}, T{i}{j}: branch {j}"
-            if i == j:
-                label += " itself"
-            else:
-                conv = f"{label} to branch {i}, last convolution"
-                scale = 2 ** max(i, j)  # before BN and, upwards, before the interpolation
-                yield Part(f"{name}.last.conv", conv, "last convolution", k[i], scale, number, i, j)
-                label += f" to branch {i}, as it arrives"
-            yield Part(name, label, "transfer", k[i], 2**i, number, i, j)
-        for i in range(len(stage.branches)):
+        n = len(stage.branches)
+        for i in range(n):
+            for j in range(n):
+                if f"{j}_to_{i}" not in stage.fusion.transfers:
+                    continue
+                name = f"stage{number}.fusion.transfers.{j}_to_{i}"
+                label = f"stage {number}, T{i}{j}: branch {j}"
+                if i == j:
+                    label += " itself"
+                else:
+                    label += f" to branch {i}"
+                    yield Part(
+                        name=f"{name}.last.conv",
+                        label=f"{label}, last convolution",
+                        kind="last convolution",
+                        channels=k[i],
+                        scale=2 ** max(i, j),  # an interpolation is still to come
+                        stage=number,
+                        target=i,
+                        source=j,
+                    )
+                    label += ", as it arrives"
+                yield Part(name, label, "transfer", k[i], 2**i, number, i, j)
             name, label = f"stage{number}.fusion.fused.{i}", f"stage {number}, fused branch {i}"
             yield Part(name, label, "fused", k[i], 2**i, number, i)
 

@@ -208,8 +208,8 @@ def _guess(released: Mapping[str, Tensor]) -> str:
                     )
     some = ", ".join(f"{key} {tuple(value.shape)}" for key, value in list(released.items())[:3])
     return (
-        f"its {len(released)} tensors ({some}, ...) fit no network here; pass the file that was "
-        "released for this network"
+        f"its {len(released)} tensors ({some or 'none'}{', ...' if len(released) > 3 else ''}) fit "
+        "no network here; pass the file that was released for this network"
     )
 
 
