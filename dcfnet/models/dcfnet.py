@@ -6,7 +6,8 @@ what is the paper's own (channel fusion, dynamic fusion, pyramid cross feature t
 network, whose `forward` is the paper's overview figure in words.
 
 Everything that one may want to look at is a module with a dotted name: `DCFNet.parts` lists them.
-No activation works in place, so a hook sees the value that it was given.
+Nothing works in place, so a hook sees a value that stays (a copy for inference is another
+matter, see `DCFNet.fused_for_inference`).
 
 Reference:
     X. Wu, T.-Z. Huang, L.-J. Deng and T.-J. Zhang, "Dynamic Cross Feature Fusion for Remote
@@ -53,7 +54,7 @@ class DCFNetConfig:
             only the details that ``lms`` lacks. The head's last convolution then starts at zero:
             an untrained network returns ``lms``.
         width: Scales every number of channels; 1 is the paper's network. With 0.25 the network
-            has 1/16 of its weights and trains while a reader waits.
+            has about 1/16 of its weights, for training on a small machine.
         without: Names, out of `REMOVABLE`, of parts to leave out. A removed transfer adds nothing
             to its target, has no weights, and its entry of the fusion matrix takes no part in
             the sums of the normalisation: the other entries of that column share its weight. In
