@@ -93,7 +93,7 @@
   }
 
   function mountAll() {
-    for (const node of document.querySelectorAll(".dcf-view:not([data-state])")) mount(node);
+    for (const node of document.querySelectorAll(".dcf-view[data-view]:not([data-state])")) mount(node);
   }
 
   // Canvases read their colours from CSS when they paint, so a change of theme asks for a paint.

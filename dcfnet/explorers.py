@@ -48,6 +48,7 @@ from matplotlib.ticker import MaxNLocator
 
 __all__ = [
     "PALETTES",
+    "LiveView",
     "Panel",
     "Quantised",
     "View",
@@ -159,18 +160,7 @@ class View:
         self.layout = layout
         self.name = name
         self.alt = alt
-        style = InlineStyleSheet(css=_WIDGET_STYLE)
-        document = Document()
-        for model in layout.references():
-            if isinstance(model, StyledElement):
-                model.stylesheets = [style, *model.stylesheets]
-        callbacks = [
-            tag for model in layout.references() for tag in model.tags if isinstance(tag, CustomJS)
-        ]
-        if layout.document is None:
-            document.add_root(layout)
-        if callbacks:
-            layout.document.js_on_event("document_ready", *callbacks)
+        _prepare(layout)
 
     def html(self) -> str:
         """The view as one fragment of HTML."""
@@ -182,13 +172,64 @@ class View:
             f"<style>{_STYLE}</style>"
             '<div class="dcf-view-body"></div>'
             f'<script type="application/json" class="dcf-view-doc">{item}</script>'
-            f'<script data-shared="bokeh-{bokeh.__version__}.min.js">{_bokehjs()}</script>'
-            f'<script data-shared="explorers.js">{_explorers_js()}</script>'
+            f"{_scripts()}"
             "<noscript>This view needs JavaScript.</noscript></div>"
         )
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": f"View {self.name}: {self.alt}"}
+
+
+class LiveView:
+    """A view that the kernel answers in JupyterLab, and that is a `View` in the rendered page.
+
+    Args:
+        layout: what JupyterLab shows. Its callbacks may be Python's (`model.on_change`), which a
+            `View` cannot have.
+        page: what is shown where no kernel is: the rendered book, a saved notebook.
+    """
+
+    def __init__(self, layout: LayoutDOM, *, page: View) -> None:
+        self.layout = layout
+        self.page = page
+        _prepare(layout)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self.page._repr_mimebundle_()
+        try:
+            from jupyter_bokeh.widgets import BokehModel
+        except ModuleNotFoundError:  # the extra `lab` is not installed: nobody is there to answer
+            display(bundle, raw=True)
+            return
+        widget = BokehModel(self.layout)
+        widget.add_class("dcf-view")
+        # The widget finds BokehJS and the style already there.
+        display({"text/html": f"<style>{_STYLE}</style>{_scripts()}"}, raw=True)
+        display({**widget._repr_mimebundle_(), **bundle}, raw=True)
+
+
+def _prepare(layout: LayoutDOM) -> None:
+    """Gives a layout the page's style, and a document with what runs when it is drawn."""
+    style = InlineStyleSheet(css=_WIDGET_STYLE)
+    models = layout.references()
+    for model in models:
+        if isinstance(model, StyledElement):
+            model.stylesheets = [style, *model.stylesheets]
+    if layout.document is None:
+        Document().add_root(layout)
+    callbacks = [tag for model in models for tag in model.tags if isinstance(tag, CustomJS)]
+    if callbacks:
+        layout.document.js_on_event("document_ready", *callbacks)
+
+
+def _scripts() -> str:
+    """The scripts that every view needs; book/_ext/offline.py takes them out of pages."""
+    return (
+        f'<script data-shared="bokeh-{bokeh.__version__}.min.js">{_bokehjs()}</script>'
+        f'<script data-shared="explorers.js">{_explorers_js()}</script>'
+    )
 
 
 @cache
@@ -726,7 +767,9 @@ def palette_chooser(*panels: Panel, title: str = "Colour map") -> Select:
 
 def controls(*widgets: LayoutDOM) -> LayoutDOM:
     """Controls in a row that breaks where the page is narrow."""
-    wrap = InlineStyleSheet(css=":host { flex-wrap: wrap; align-items: flex-end; }")
+    wrap = InlineStyleSheet(
+        css=":host { flex-wrap: wrap; align-items: flex-end; margin-left: -5px; }"
+    )
     return row(*widgets, sizing_mode="stretch_width", stylesheets=[wrap], spacing=4)
 
 
@@ -857,7 +900,11 @@ def _scale(mapper: LinearColorMapper, max_width: int) -> figure:
 
 def _titled(title: str, max_width: int, *parts: LayoutDOM) -> LayoutDOM:
     heading = Div(
-        text=html.escape(title), sizing_mode="stretch_width", styles={"font-weight": "600"}
+        text=html.escape(title),
+        disable_math=True,
+        sizing_mode="stretch_width",
+        styles={"font-weight": "600"},
+        margin=(6, 0, 2, 0),
     )
     return column(heading, *parts, sizing_mode="stretch_width", max_width=max_width, spacing=2)
 
