@@ -359,7 +359,7 @@ def image_panel(
         dw=extent[1],
         dh=extent[0],
         color_mapper=mapper,
-        origin="top_left",
+        origin="bottom_left",
         anchor="bottom_left",
     )
     plot.add_tools(HoverTool(renderers=[renderer], tooltips=f"@image{{0.[00]}} {unit}".strip()))
@@ -485,7 +485,7 @@ def comparison(
         y=0,
         dw=width,
         dh=height,
-        origin="top_left",
+        origin="bottom_left",
         anchor="bottom_left",
     )
     mode = Select(title="Compare by", value="curtain", options=["curtain", "blend"], width=120)
@@ -821,7 +821,7 @@ def _composite_panel(
         y=0,
         dw=extent[1],
         dh=extent[0],
-        origin="top_left",
+        origin="bottom_left",
         anchor="bottom_left",
     )
     show = CustomJS(

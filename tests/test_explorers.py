@@ -144,3 +144,36 @@ def test_quantised_values_are_near(values, low, extent):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "colour"])
+def test_the_first_row_of_an_image_is_at_its_top(kind, tmp_path, open_page):
+    image = np.zeros((16, 16), np.uint8)
+    image[:4] = 255
+    panel = ex.image_panel(
+        image if kind == "numbers" else np.dstack([image] * 3), title="Top", **GREY[kind]
+    )
+    _, view = show(panel.layout, tmp_path, open_page)
+    tones = view.page.evaluate(TONES)
+    assert tones["top"] > 200 > 50 > tones["bottom"]
+
+
+GREY = {"numbers": {"palette": "grey"}, "colour": {}}
+# Mean brightness of the upper and the lower eighth of the largest canvas.
+TONES = """() => {
+  const canvases = [];
+  const walk = (node) => {
+    for (const child of node.querySelectorAll("*")) {
+      if (child.tagName === "CANVAS") canvases.push(child);
+      if (child.shadowRoot) walk(child.shadowRoot);
+    }
+  };
+  walk(document);
+  const canvas = canvases.reduce((a, b) => (a.width * a.height >= b.width * b.height ? a : b));
+  const {width, height} = canvas;
+  const tone = (y) => {
+    const data = canvas.getContext("2d").getImageData(width / 4, y, width / 2, height / 8).data;
+    return data.filter((_, i) => i % 4 === 0).reduce((a, b) => a + b, 0) / (data.length / 4);
+  };
+  return {top: tone(height / 16), bottom: tone((13 * height) / 16)};
+}"""
