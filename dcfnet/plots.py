@@ -108,7 +108,7 @@ def radial_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _credit(figure: Figure, attribution: str) -> None:
     if attribution:
-        figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=6, color="0.35")
+        figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=7, color="0.35")
 
 
 def show_images(
