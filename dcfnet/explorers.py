@@ -99,7 +99,11 @@ _STYLE = """
   --bk-axis-label-text-color: var(--dcf-text);
   --bk-major-label-text-color: var(--dcf-text);
   --bk-title-text-color: var(--dcf-text);
-  --bokeh-base-font: inherit;
+  --dcf-font: var(--pst-font-family-base, var(--jp-ui-font-family,
+    var(--vscode-font-family, system-ui, sans-serif)));
+  --bk-axis-label-text-font: var(--dcf-font);
+  --bk-major-label-text-font: var(--dcf-font);
+  --bokeh-base-font: var(--dcf-font);
   --bokeh-font-size: 0.875rem;
   color: var(--dcf-text);
   margin: 0.5rem 0;
