@@ -1,7 +1,18 @@
 """A package and a book that open up DCFNet, a network for pansharpening."""
 
 from dcfnet.errors import DataError
+from dcfnet.models import build_network, load_released, load_trained
 from dcfnet.scenes import Scene, load_scene
 from dcfnet.sensors import WV2, WV3, Sensor
 
-__all__ = ["WV2", "WV3", "DataError", "Scene", "Sensor", "load_scene"]
+__all__ = [
+    "WV2",
+    "WV3",
+    "DataError",
+    "Scene",
+    "Sensor",
+    "build_network",
+    "load_released",
+    "load_scene",
+    "load_trained",
+]
