@@ -78,8 +78,9 @@ def fit(
 ) -> History:
     """Train a network with Adam on the mean squared error of values in [0, 1].
 
-    Under ``accelerate launch`` every process trains on its share of each batch; alone, one
-    process needs nothing. Batch normalisation then sees the share of its own process.
+    Under ``accelerate launch --multi_gpu --num_processes N`` (or ``torchrun``) every process
+    trains on its share of each batch, and batch normalisation sees the share of its own process.
+    Without GPUs the processes share the work of CPUs. One process needs no launcher.
 
     Ctrl-C, SIGTERM and ``max_seconds`` end the run after the current step, with a checkpoint;
     a second Ctrl-C ends it at once. The same call with ``resume=True`` goes on where it stopped,
@@ -142,6 +143,10 @@ def fit(
     """
     options = SimpleNamespace(**locals())
     accelerator = _accelerator(device, precision, accumulate)
+    if schedule not in ("constant", "cosine"):
+        raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
+    if average is not None and not 0 < average < 1:
+        raise ValueError(f"average must lie between 0 and 1, got {average}")
     folder = RunFolder(run_dir) if run_dir is not None else None
     with contextlib.ExitStack() as stack:
         if folder and accelerator.is_main_process:
@@ -182,9 +187,12 @@ class _Run:
             num_workers=o.workers,
             persistent_workers=o.workers > 0,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # without one it takes from torch's chance
         )
         every_epoch_alike = _Order(len(o.train), o.batch_size, o.seed, o.augment)
-        self.norm_loader = DataLoader(patches, batch_sampler=every_epoch_alike)
+        self.norm_loader = DataLoader(
+            patches, batch_sampler=every_epoch_alike, generator=torch.Generator()
+        )
         self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
 
         # What is trained.
@@ -446,13 +454,15 @@ def _accelerator(device: str, precision: str, accumulate: int) -> Accelerator:
         raise ValueError(f"device must be 'auto' or 'cpu', got {device!r}")
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be 'auto', 'fp32' or 'bf16', got {precision!r}")
+    # Accelerate does not by itself let launched processes without GPUs work together.
+    cpu = device == "cpu" or ("LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     # It keeps its first settings for the life of the process; each run has its own.
     AcceleratorState._reset_state(reset_partial_state=True)
-    state = PartialState(cpu=device == "cpu")
+    state = PartialState(cpu=cpu)
     if precision == "auto":
         precision = "bf16" if gains_from_bf16(state.device) else "fp32"
     return Accelerator(
-        cpu=device == "cpu",
+        cpu=cpu,
         mixed_precision="no" if precision == "fp32" else "bf16",
         gradient_accumulation_steps=accumulate,
     )
@@ -502,10 +512,6 @@ def _check_patches(train: Sized, valid: Sized) -> None:
 
 def _settings(o: SimpleNamespace, accelerator: Accelerator) -> dict[str, Any]:
     """What decides the outcome: a run can only be resumed with the same."""
-    if o.schedule not in ("constant", "cosine"):
-        raise ValueError(f"schedule must be 'constant' or 'cosine', got {o.schedule!r}")
-    if o.average is not None and not 0 < o.average < 1:
-        raise ValueError(f"average must lie between 0 and 1, got {o.average}")
     return {
         "network": getattr(o.model, "name", type(o.model).__name__),
         "options": json.loads(json.dumps(getattr(o.model, "options", {}))),
@@ -733,7 +739,7 @@ def evaluate_network(
     was_training = model.training
     model.eval()
     values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
-    for batch in DataLoader(data, batch_size=batch_size):
+    for batch in DataLoader(data, batch_size=batch_size, generator=torch.Generator()):
         inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
         for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
             loss = (gt - fused).square().mean().item()
