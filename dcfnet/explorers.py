@@ -109,6 +109,9 @@ _STYLE = """
   margin: 0.5rem 0;
   text-align: left;
 }
+.dcf-view[data-view]:not([data-state="ready"]) {
+  min-height: 28rem;
+}
 """
 
 _WIDGET_STYLE = """

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import os
 import shutil
 import subprocess
 import sys
@@ -53,12 +54,15 @@ def book_url(book) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A headless Chromium; tests skip where there is none."""
+    """A headless Chromium; tests skip where there is none, unless DCFNET_REQUIRE_BROWSER is set."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with playwright.sync_playwright() as driver:
         if path is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip("no Chromium is installed")
+            missing = "no Chromium is installed"
+            pytest.fail(missing) if os.environ.get("DCFNET_REQUIRE_BROWSER") else pytest.skip(
+                missing
+            )
         browser = driver.chromium.launch(
             executable_path=path,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],

@@ -100,8 +100,12 @@ def test_views_work_live(lab, open_page):
     )
     page = tab.page
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-    page.get_by_text("Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    for _ in range(10):  # JupyterLab shows its menus before it obeys them
+        page.get_by_text("Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.wait_for_timeout(2000)
+        if page.locator(".jp-InputPrompt").first.inner_text() != "[ ]:":
+            break
     page.wait_for_function(
         "() => document.querySelector('.dcf-view[data-view]')?.dataset.state === 'ready'"
         " && document.querySelectorAll('.dcf-view').length === 2",

@@ -1,9 +1,11 @@
 """Sphinx extension: what the rendered book needs is served with it, each thing once."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
 import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -11,7 +13,9 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).parents[2]
-SHARED = re.compile(r'<script data-shared="([\w.-]+)">(.*?)</script>', re.DOTALL)
+SHARED = re.compile(
+    r'<script data-shared="([\w.-]+)">(.*?)</script>', re.DOTALL
+)
 
 
 def key_cache(app: Sphinx, config: Config) -> None:
@@ -30,9 +34,14 @@ def key_cache(app: Sphinx, config: Config) -> None:
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(ROOT)}\0".encode())
                 digest.update(path.read_bytes())
-    found = [f"{key}={value}" for key, value in os.environ.items() if key.startswith("DCFNET_")]
-    found += [f"{dist.name}=={dist.version}" for dist in importlib.metadata.distributions()]
-    digest.update("\n".join(sorted(found)).encode())
+    scene = os.environ.get("DCFNET_SCENE") or "wv3-longmont"
+    state = [scene, os.environ.get("DCFNET_DATA", ""), sys.version]
+    for requirement in importlib.metadata.requires("dcfnet") or []:
+        if not re.search(r"extra == .(lab|test).", requirement):
+            name = re.match(r"[\w.-]+", requirement)[0]
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                state.append(f"{name}=={importlib.metadata.version(name)}")
+    digest.update("\n".join(state).encode())
     cache = ROOT / "_build" / ".jupyter_cache" / digest.hexdigest()[:16]
     config.nb_execution_cache_path = str(cache)
 
