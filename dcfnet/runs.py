@@ -26,10 +26,14 @@ from dcfnet.errors import DataError
 from dcfnet.files import written_whole
 from dcfnet.models import NETWORKS, PansharpeningNetwork, save_weights
 
-__all__ = ["COLUMNS", "History", "RunFolder", "describe_data", "versions"]
+__all__ = ["COLUMNS", "History", "RunError", "RunFolder", "describe_data", "versions"]
 
 COLUMNS = ("epoch", "train_loss", "valid_loss", "sam", "ergas", "psnr", "seconds", "lr")
 """The columns of a history; `History` says what they are."""
+
+
+class RunError(RuntimeError):
+    """The folder of a run cannot be used as was asked. The message says what to do."""
 
 
 @dataclass
@@ -150,20 +154,21 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint.pt"
+        self.weights = self.path / "weights.safetensors"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other processes out; the system ends this with the process, however it ends.
 
         Raises:
-            RuntimeError: Another process trains here.
+            RunError: Another process trains here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            raise RuntimeError(
+            raise RunError(
                 f"another process is training in {self.path}: wait for it, stop it, or choose "
                 "another run_dir"
             ) from None
@@ -212,12 +217,11 @@ class RunFolder:
     def _write_weights(self, model: nn.Module, history: History) -> None:
         epoch = history.best_epoch()
         header = {"epoch": str(epoch), "valid_loss": repr(float(history["valid_loss"].min()))}
-        path = self.path / "weights.safetensors"
         if isinstance(model, PansharpeningNetwork) and model.name in NETWORKS:
-            save_weights(model, path, header)
+            save_weights(model, self.weights, header)
         else:  # somebody's own network: its tensors alone
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-            with written_whole(path) as temporary:
+            with written_whole(self.weights) as temporary:
                 save_file(state, temporary, metadata=header)
 
     @contextlib.contextmanager

@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from dcfnet import metrics
 from dcfnet.errors import DataError
 from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
-from dcfnet.runs import History, RunFolder, describe_data, versions
+from dcfnet.runs import History, RunError, RunFolder, describe_data, versions
 from dcfnet.sensors import WV3, Sensor
 
 __all__ = ["LiveCurve", "evaluate_network", "fit", "recompute_norms", "symmetry"]
@@ -131,10 +131,11 @@ def fit(
 
     Raises:
         DataError: The patches are not what the network needs.
-        ValueError: Settings that cannot be, or are not those of the run to resume.
+        ValueError: Settings that cannot be.
         FloatingPointError: A loss or weight is not finite. The last checkpoint is good.
         OSError: The disk is full, or the folder cannot be written. The last checkpoint is good.
-        RuntimeError: Another process trains in ``run_dir``, or ``resume`` was forgotten.
+        RunError: ``run_dir`` cannot be used: another process trains there, it holds a run and
+            ``resume`` was not asked for, or the run to go on with has other settings.
 
     Example:
         >>> history = fit(model, train, valid, epochs=400, run_dir="runs/a")  # doctest: +SKIP
@@ -395,9 +396,14 @@ class _Run:
     def _go_on(self, rank: int) -> None:
         """Takes up the run in the folder, if there is one."""
         if not self.folder.checkpoint.exists():
+            if self.folder.weights.exists():
+                raise RunError(
+                    f"{self.folder.path} holds the results of a run, but no checkpoint to go on "
+                    "from: choose another run_dir, or remove it to train anew"
+                )
             return
         if not self.options.resume:
-            raise RuntimeError(
+            raise RunError(
                 f"{self.folder.path} already holds a run: pass resume=True to go on with it, or "
                 "choose another run_dir"
             )
@@ -536,7 +542,7 @@ def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> Non
     other = [key for key in {**saved, **now} if saved.get(key) != now.get(key)]
     if other:
         list_of = "; ".join(f"{key} was {saved.get(key)!r}, is {now.get(key)!r}" for key in other)
-        raise ValueError(
+        raise RunError(
             f"the run in {path} cannot go on with other settings ({list_of}): pass the same, or "
             "choose another run_dir"
         )

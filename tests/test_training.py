@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from dcfnet import DataError, training
 from dcfnet.models import build_network, load_weights
-from dcfnet.runs import COLUMNS, History, RunFolder
+from dcfnet.runs import COLUMNS, History, RunError, RunFolder
 from dcfnet.training import evaluate_network, fit, recompute_norms, symmetry
 from dcfnet.wald import exp_upsample
 
@@ -386,7 +386,7 @@ def test_signals_stop_and_the_run_goes_on(train, valid, tmp_path, uninterrupted,
     assert not history.finished
     assert signal.getsignal(number) is handler
     assert json.loads((tmp_path / "run.json").read_text())["stopped"] == number.name
-    with pytest.raises(RuntimeError, match="already holds a run: pass resume=True"):
+    with pytest.raises(RunError, match="already holds a run: pass resume=True"):
         fit(network(), train, valid, **run)
     assert fit(network(seed=7), train, valid, resume=True, **run).stopped == "epochs"
     assert same(checkpoint(tmp_path), uninterrupted)
@@ -657,7 +657,7 @@ def test_a_file_that_may_not_grow_leaves_the_last_checkpoint(train, valid, tmp_p
 def test_two_runs_in_one_folder_are_refused(train, valid, tmp_path):
     with (
         RunFolder(tmp_path).held(),
-        pytest.raises(RuntimeError, match="another process is training in"),
+        pytest.raises(RunError, match="another process is training in"),
     ):
         fit(network(), train, valid, epochs=1, run_dir=tmp_path, **QUIET)
     assert len(fit(network(), train, valid, epochs=1, run_dir=tmp_path, **QUIET)) == 1
@@ -667,12 +667,23 @@ def test_a_run_goes_on_with_its_own_settings_only(train, valid, tmp_path):
     run = {"run_dir": tmp_path, **QUIET}
     fit(network(), train, valid, epochs=1, **run)
     for other in ({"lr": 0.5}, {"seed": 3}, {"average": 0.9}, {"batch_size": 2}):
-        with pytest.raises(ValueError, match=rf"other settings \({next(iter(other))} was"):
+        with pytest.raises(RunError, match=rf"other settings \({next(iter(other))} was"):
             fit(network(), train, valid, epochs=2, resume=True, **{**run, **other})
-    with pytest.raises(ValueError, match="network was 'Small', is 'dicnn'"):
+    with pytest.raises(RunError, match="network was 'Small', is 'dicnn'"):
         fit(network("dicnn"), train, valid, epochs=2, resume=True, **run)
-    with pytest.raises(ValueError, match="train was"):
+    with pytest.raises(RunError, match="train was"):
         fit(network(), train[:10], valid, epochs=2, resume=True, **run)
+
+
+def test_results_without_a_checkpoint_are_not_overwritten(train, valid, tmp_path):
+    run = {"epochs": 1, "run_dir": tmp_path, **QUIET}
+    fit(network(), train, valid, **run)
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "checkpoint.pt").unlink()
+    for resume in (False, True):
+        with pytest.raises(RunError, match="no checkpoint to go on from"):
+            fit(network(seed=3), train, valid, resume=resume, **run)
+    assert (tmp_path / "weights.safetensors").read_bytes() == weights
 
 
 def test_a_damaged_checkpoint_is_refused(train, valid, tmp_path):
