@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,22 +155,55 @@ def write_h5(
     if not windows:
         raise DataError(f"nothing to write to {path}: expected at least one window")
     try:
-        with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["sensor"] = sensor.name
-            first = _as_patch(sample, windows[0])
-            sets = {
-                key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
-                for key, array in first.items()
-            }
-            bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
-            for i, window in enumerate(bar):
-                for key, array in _as_patch(sample, window).items():
-                    sets[key][i] = array
+        with written_whole(path) as temporary, _SafeForHDF5(temporary, "w+b") as disk:
+            with h5py.File(disk, "w") as file:
+                file.attrs["sensor"] = sensor.name
+                sets = {
+                    key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
+                    for key, array in _as_patch(sample, windows[0]).items()
+                }
+                bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
+                for i, window in enumerate(bar):
+                    for key, array in _as_patch(sample, window).items():
+                        sets[key][i] = array
+                    if disk.error:
+                        break
+            if disk.error:
+                raise disk.error
     except OSError as error:
         raise DataError(
             f"could not write {path} ({error}): expected a folder that can be written, with "
             "room for the file; free some space or set DCFNET_DATA to another folder"
         ) from error
+
+
+class _SafeForHDF5(io.FileIO):
+    """A file that keeps its first write error for later.
+
+    HDF5 that meets a full disk cannot close its file any more, and brings down the process at
+    exit. So it is told that all is well, and the error is raised when it has finished.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        left = memoryview(data)
+        while left and self.error is None:
+            with self._kept():
+                left = left[super().write(left) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._kept():
+            super().truncate(size)
+        return size or 0
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
 
 
 def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
-import errno
+import os
 import pickle
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -279,26 +281,29 @@ def test_values_stored_elsewhere_are_refused(layout, tmp_path):
 # Writing
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_rubbish(sample, tmp_path, monkeypatch):
-    path = tmp_path / "train.h5"
-    windows = patch_windows(sample, "valid")[:4]
-    write_h5(path, sample, windows)
-    before = path.read_bytes()
-    written = 0
-
-    def full(self, *args):
-        nonlocal written
-        written += 1
-        if written > 6:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return original(self, *args)
-
-    original = h5py.Dataset.__setitem__
-    monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-    with pytest.raises(DataError, match="No space left on device.*free some space"):
-        write_h5(path, sample, windows)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["train.h5"]
+def test_a_full_disk_ends_the_command_with_one_line_and_leaves_nothing(tmp_path):
+    """A real limit on file size, at which HDF5 by itself would crash the process."""
+    code = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+from dcfnet import cli
+sys.exit(cli.main(["data", "--scene", "simulated"]))
+"""
+    old = tmp_path / "simulated" / "train.h5"
+    old.parent.mkdir()
+    old.write_bytes(b"what was there before")
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DCFNET_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert "could not write" in run.stderr and "free some space" in run.stderr
+    assert old.read_bytes() == b"what was there before"
+    assert [p.name for p in old.parent.iterdir()] == ["train.h5"]
 
 
 def test_an_interruption_leaves_no_file_under_the_final_name(sample, tmp_path, monkeypatch):
