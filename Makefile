@@ -9,7 +9,6 @@ BIN := .venv/bin
 # One folder per scene: pages that show licensed imagery never mix with those that do not.
 OUT := _build/$(DCFNET_SCENE)
 HTML := $(OUT)/_build/html
-SOURCES := pyproject.toml constraints.txt $(shell find dcfnet data/runs -type f -not -name '*.pyc')
 
 .PHONY: help install data book serve lab test benchmarks clean
 
@@ -27,11 +26,7 @@ install: .venv/installed ## set up .venv (the other targets do it by themselves)
 data: .venv/installed ## build the HDF5 files of the scene
 	$(BIN)/dcfnet data
 
-# Executed chapters are cached by their own text, so a change elsewhere must empty the cache.
-$(OUT)/current: $(SOURCES) .venv/installed
-	@rm -rf $(OUT)/_build/.jupyter_cache && mkdir -p $(OUT) && touch $@
-
-book: data $(OUT)/current ## build the book: environment, data, rendered pages
+book: data ## build the book: environment, data, rendered pages
 	$(BIN)/jupyter-book build . --path-output $(OUT) --warningiserror --keep-going --quiet
 	@echo "The book is ready. Open $(CURDIR)/$(HTML)/index.html"
 
@@ -42,7 +37,7 @@ serve: ## serve the built book at http://localhost:8000
 lab: data ## run the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir book
 
-test: data $(OUT)/current ## unit tests, every chapter executed, every page opened in Chromium
+test: data ## unit tests, every chapter executed, every page opened in Chromium
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests book
 
 benchmarks: data ## measure speed and memory, as ratios
