@@ -11,6 +11,7 @@ from dcfnet.errors import DataError
 from dcfnet.patches import build_data, check_h5, data_dir
 from dcfnet.scenes import SCENES
 from dcfnet.sensors import SENSORS, get_sensor
+from dcfnet.training_cli import add_evaluate_parser, add_train_parser
 
 __all__ = ["main"]
 
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what took the images (default: the one noted in the file, else any band count)",
     )
     check.set_defaults(run=_check)
+
+    add_train_parser(commands)
+    add_evaluate_parser(commands)
     return parser
 
 
