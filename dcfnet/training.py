@@ -256,13 +256,7 @@ class _Run:
         self.model.train()
         pending: list[Tensor] = []  # losses that nobody has looked at yet
         for batch in self.loader:
-            with self.accelerator.accumulate(self.loss):
-                self._set_learning_rate()
-                loss = self.loss(**_moved(batch, self.device, self.layout))
-                self.accelerator.backward(loss)
-                self.optimiser.step()
-                self.optimiser.zero_grad()
-            pending.append(loss.detach())
+            pending.append(self._learn(batch))
             if not self.accelerator.sync_gradients:
                 continue
             self.step += 1
@@ -282,6 +276,16 @@ class _Run:
                 self._save()
             if self.history.stopped:
                 return
+
+    def _learn(self, batch: Batch) -> Tensor:
+        """One step, or one part of it if batches are split. Returns the loss before it."""
+        self._set_learning_rate()
+        with self.accelerator.accumulate(self.loss):  # steps only after a batch's last part
+            loss = self.loss(**_moved(batch, self.device, self.layout))
+            self.accelerator.backward(loss)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+        return loss.detach()
 
     def _look(self, losses: Sequence[Tensor] = ()) -> bool:
         """Looks at losses, clock and signals; sets ``stopped``; returns whether to save now."""
