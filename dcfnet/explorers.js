@@ -71,6 +71,15 @@
     }
   }
 
+  // A click on a part of a drawing chooses it, as the control does that comes with the drawing.
+  function prepareDrawing(view) {
+    const control = view.model.tags.find((tag) => tag.type === "Select");
+    view.shadow_el.addEventListener("click", (event) => {
+      const part = event.target.closest("[data-part]");
+      if (part) control.value = part.dataset.part;
+    });
+  }
+
   async function mount(node) {
     node.dataset.state = "loading";
     const item = JSON.parse(node.querySelector("script.dcf-view-doc").textContent);
@@ -82,6 +91,7 @@
       if (!doc.is_idle) await new Promise((done) => doc.idle.connect(() => done()));
       for (const part of walk(view)) {
         if (part.model.type === "Figure") prepareFigure(part);
+        else if (part.model.tags.includes("dcf-diagram")) prepareDrawing(part);
         else if (part.shadow_el) nameControl(part);
       }
       mounted.push({ node, view });
@@ -113,6 +123,33 @@
     return array(Float32Array.from(codes, (code) => low + step * code), codes.shape);
   }
 
+  // One of many maps of a store: its codes, its shape, and what they mean.
+  function pick(store, index) {
+    const [codes, shapes, low, step] = ["codes", "shapes", "low", "step"].map((key) => store.data[key][0]);
+    let start = 0;
+    for (let i = 0; i < index; i++) start += shapes[2 * i] * shapes[2 * i + 1];
+    const shape = [shapes[2 * index], shapes[2 * index + 1]];
+    const part = array(codes.slice(start, start + shape[0] * shape[1]), shape);
+    return { codes: part, low: low[index], end: low[index] + 255 * step[index], step: step[index] };
+  }
+
+  // All colours of a scale in a row.
+  function ramp(low, step) {
+    return array(Float32Array.from({ length: 256 }, (_, i) => low + step * i), [1, 256]);
+  }
+
+  // Some three round numbers, not too near the ends to be written under a scale.
+  function ticks(low, high) {
+    const wanted = (high - low) / 3;
+    const power = 10 ** Math.floor(Math.log10(wanted));
+    const step = power * [5, 2, 1].find((factor) => factor * power <= wanted);
+    const out = [];
+    for (let i = Math.ceil((low + (high - low) / 20) / step); i * step <= high - (high - low) / 20; i++) {
+      out.push(i * step);
+    }
+    return out;
+  }
+
   // Shows three bands of source.data.cube (bands, rows, columns) as red, green and blue, left of
   // a column if one is given: the rest stays transparent.
   function show(source, red, green, blue, columns = Infinity) {
@@ -129,7 +166,7 @@
     source.data = { ...source.data, image: [array(out, [height, width])] };
   }
 
-  root.dcfnetViews = { mountAll, decode, show, mounted };
+  root.dcfnetViews = { mountAll, decode, show, pick, ramp, ticks, mounted };
 
   const themes = new MutationObserver(repaint);
   for (const node of [document.documentElement, document.body]) {

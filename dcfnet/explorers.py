@@ -45,6 +45,12 @@ from bokeh.models import (
 from bokeh.palettes import Cividis256, Greys256, Magma256, Viridis256
 from bokeh.plotting import figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from dcfnet.diagram import Diagram, architecture
+from dcfnet.models import count_operations, count_parameters
+from dcfnet.models.dcfnet import DCFNet, Part
+from dcfnet.probes import activations
 
 __all__ = [
     "PALETTES",
@@ -59,7 +65,9 @@ __all__ = [
     "controls",
     "frame_panels",
     "image_panel",
+    "map_panel",
     "palette_chooser",
+    "part_explorer",
     "quantise",
     "side_by_side",
     "spectrum_probe",
@@ -304,12 +312,14 @@ class Panel:
         figure: the image alone, for further glyphs and for shared ranges.
         source: its pixels, in the column "image".
         mapper: its colour map, where it has one.
+        scale: the colours over their numbers, where it has a colour map.
     """
 
     layout: LayoutDOM
     figure: figure
     source: ColumnDataSource
     mapper: LinearColorMapper | None = None
+    scale: figure | None = None
 
 
 def image_panel(
@@ -353,30 +363,123 @@ def image_panel(
     if array.ndim != 2:
         raise ValueError(f"An image is (H, W) or (H, W, 3), got an array of shape {array.shape}.")
     coded = quantise(array, low, high)
+    panel = _map_frame(coded, title, share, extent or array.shape, palette, unit, max_width)
+    decode = CustomJS(
+        args={"source": panel.source, "low": coded.low, "step": coded.step},
+        code="source.data = {image: [dcfnetViews.decode(source.data.image[0], low, step)]}",
+    )
+    _when_shown(panel.figure, decode)
+    return panel
+
+
+def map_panel(
+    maps: Sequence[npt.ArrayLike],
+    *,
+    title: str,
+    share: Panel | None = None,
+    extent: tuple[float, float] | None = None,
+    palette: str = "viridis",
+    unit: str = "",
+    max_width: int = 480,
+) -> tuple[Panel, ColumnDataSource]:
+    """One of many maps, each of its own size and with its own scale, which stands below.
+
+    Args:
+        maps: (h, w) numbers each, stored in eight bits between their extremes (see `quantise`).
+        title: stands above the map.
+        share: another panel that this one moves and zooms together with.
+        extent: rows and columns that every map covers in the panel's coordinates, the shape of
+            the first map unless given.
+        palette: one of `PALETTES`.
+        unit: follows the number under the pointer, and names the scale.
+        max_width: the map grows with the page up to this width, in pixels.
+
+    Returns:
+        The panel, and the choice: a callback that sets ``choice.data = {index: [i]}`` has it
+        show ``maps[i]``.
+
+    Raises:
+        ValueError: there is no map, or one is not (h, w).
+    """
+    shapes = [np.shape(values) for values in maps]
+    if not shapes or any(len(shape) != 2 for shape in shapes):
+        raise ValueError(f"Expected maps of shape (h, w), got {shapes or 'none'}.")
+    coded = [_own_scale(values) for values in maps]
+    store = ColumnDataSource(
+        {
+            "codes": [np.concatenate([part.codes.ravel() for part in coded])],
+            "shapes": [np.array(shapes, np.int32)],
+            "low": [np.array([part.low for part in coded])],
+            "step": [np.array([part.step for part in coded])],
+        }
+    )
+    panel = _map_frame(coded[0], title, share, extent or shapes[0], palette, unit, max_width)
+    ramp = panel.scale.renderers[0]
+    choice = ColumnDataSource({"index": [0]})
+    show = CustomJS(
+        args={
+            "store": store,
+            "choice": choice,
+            "source": panel.source,
+            "mapper": panel.mapper,
+            "scale": panel.scale,
+            "colours": ramp.data_source,
+            "glyph": ramp.glyph,
+            "ticker": panel.scale.xaxis[0].ticker,
+        },
+        code="""
+            const { codes, low, end, step } = dcfnetViews.pick(store, choice.data.index[0]);
+            mapper.setv({low, high: end});
+            source.data = {image: [dcfnetViews.decode(codes, low, step)]};
+            colours.data = {image: [dcfnetViews.ramp(low, step)]};
+            glyph.setv({x: {value: low}, dw: {value: end - low}});
+            scale.x_range.setv({start: low, end});
+            scale.html_attributes = {role: "img",
+                "aria-label": `Colour scale from ${low.toPrecision(3)} to ${end.toPrecision(3)}`};
+            ticker.ticks = dcfnetViews.ticks(low, end);
+        """,
+    )
+    choice.js_on_change("data", show)
+    _when_shown(panel.figure, show)
+    return panel, choice
+
+
+def _own_scale(values: npt.ArrayLike) -> Quantised:
+    """Values in eight bits between their extremes; what is constant gets the first colour."""
+    low, high = float(np.min(values)), float(np.max(values))
+    return quantise(values, low, high if high > low else low + 1)
+
+
+def _map_frame(
+    coded: Quantised,
+    title: str,
+    share: Panel | None,
+    extent: tuple[float, ...],
+    palette: str,
+    unit: str,
+    max_width: int,
+) -> Panel:
+    """A panel for numbers, with codes in it: a callback has to make numbers of them."""
     source = ColumnDataSource({"image": [coded.codes]})
     end = coded.low + 255 * coded.step
     mapper = LinearColorMapper(palette=list(PALETTES[palette]), low=coded.low, high=end)
-    extent = extent or (float(array.shape[0]), float(array.shape[1]))
-    plot = _frame(extent, title, share, max_width)
+    height, width = map(float, extent)
+    plot = _frame((height, width), title, share, max_width)
     renderer = plot.image(
         "image",
         source=source,
         x=0,
         y=0,
-        dw=extent[1],
-        dh=extent[0],
+        dw=width,
+        dh=height,
         color_mapper=mapper,
         origin="bottom_left",
         anchor="bottom_left",
     )
     plot.add_tools(HoverTool(renderers=[renderer], tooltips=f"@image{{0.[00]}} {unit}".strip()))
-    decode = CustomJS(
-        args={"source": source, "low": coded.low, "step": coded.step},
-        code="source.data = {image: [dcfnetViews.decode(source.data.image[0], low, step)]}",
-    )
-    _when_shown(plot, decode)
+    scale = _scale(mapper, max_width)
     title = f"{title} ({unit})" if unit else title
-    return Panel(_titled(title, max_width, plot, _scale(mapper, max_width)), plot, source, mapper)
+    return Panel(_titled(title, max_width, plot, scale), plot, source, mapper, scale)
 
 
 def band_composite(
@@ -678,6 +781,153 @@ def frame_panels(
             select.js_on_change("value", show)
         panels.append(panel)
     return panels, selects
+
+
+def part_explorer(
+    model: DCFNet,
+    pan: Tensor,
+    ms: Tensor,
+    lms: Tensor,
+    *,
+    picture: npt.NDArray[np.uint8],
+    channels: int = 8,
+    max_width: int = 480,
+) -> LayoutDOM:
+    """The parts of a DCFNet: what each is, where it stands, and what it makes of an image.
+
+    The reader picks a part, in a list or in the drawing, and one of its maps: the mean over its
+    channels, or one of the channels that vary most over the image.
+
+    Args:
+        model: the network, run in eval mode.
+        pan: (1, 1, H, W), as for the network.
+        ms: (1, C, H/4, W/4).
+        lms: (1, C, H, W).
+        picture: (H, W, 3) uint8, the image as a reader knows it, shown beside the maps.
+        channels: how many single channels of a part to offer.
+        max_width: maps grow with the page up to this width, in pixels.
+
+    Returns:
+        The layout, whole with its controls.
+    """
+    parts = model.parts()
+    training = model.training
+    seen = activations(model.eval(), parts, pan, ms, lms)
+    model.train(training)
+    maps: list[npt.NDArray[np.floating]] = []
+    first: list[int] = []  # of each part's maps, the position of the mean
+    options: list[list[tuple[str, str]]] = []
+    for name in parts:
+        values = seen[name][0].cpu().numpy()
+        chosen = np.argsort(-values.std(axis=(1, 2)), kind="stable")[:channels]
+        first.append(len(maps))
+        maps += [values.mean(axis=0), *values[chosen]]
+        options.append(
+            [("0", f"mean of {len(values)} channels")]
+            + [(str(rank), f"channel {k}") for rank, k in enumerate(chosen, start=1)]
+        )
+
+    extent = (float(pan.shape[-2]), float(pan.shape[-1]))
+    panel, choice = map_panel(maps, title="Feature map", extent=extent, max_width=max_width)
+    image = image_panel(picture, title="The image", share=panel, max_width=max_width)
+    part = Select(title="Part", value=next(iter(parts)), options=_grouped(parts), width=300)
+    which = Select(title="Map", value="0", options=options[0], width=170)
+    facts = _part_facts(model, pan.shape[-2], pan.shape[-1])
+    marks = [Diagram.mark(name) for name in parts]
+    words = Div(
+        text=facts[0],
+        disable_math=True,
+        sizing_mode="stretch_width",
+        html_attributes={"aria-live": "polite"},
+    )
+    drawing = Div(
+        text=architecture(model, pan.shape[-2], pan.shape[-1]).svg,
+        disable_math=True,
+        sizing_mode="stretch_width",
+        stylesheets=[marks[0]],
+        tags=["dcf-diagram", part],
+    )
+    args = {"part": part, "which": which, "choice": choice, "first": first, "names": list(parts)}
+    show = CustomJS(
+        args=args,
+        code="""
+            const i = names.indexOf(part.value);
+            choice.data = {index: [first[i] + Number(which.value)]};
+        """,
+    )
+    change = CustomJS(
+        args={
+            **args, "options": options, "facts": facts, "marks": marks, "words": words,
+            "drawing": drawing,
+        },
+        code="""
+            const i = names.indexOf(part.value);
+            const value = which.value < options[i].length ? which.value : "0";
+            which.setv({options: options[i], value});
+            words.text = facts[i];
+            drawing.stylesheets = [...drawing.stylesheets.slice(0, -1), marks[i]];
+            choice.data = {index: [first[i] + Number(value)]};
+        """,
+    )  # fmt: skip
+    part.js_on_change("value", change)
+    which.js_on_change("value", show)
+    return column(
+        controls(part, which, palette_chooser(panel)),
+        side_by_side(
+            column(words, panel.layout, image.layout, sizing_mode="stretch_width"), drawing
+        ),
+        sizing_mode="stretch_width",
+    )
+
+
+def _grouped(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:
+    """The parts as options of a control, in groups."""
+    titles = {
+        "stem": "Trunk",
+        "stage1": "Trunk",
+        "to_branch0": "Trunk",
+        "pcft1": "First PCFT",
+        "stage2.branches": "Stage 2",
+        "pcft2": "Second PCFT",
+        "stage2.fusion": "Dynamic fusion of stage 2",
+        "stage3.branches": "Stage 3",
+        "stage3.fusion": "Dynamic fusion of stage 3",
+        "head": "Head",
+    }
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, part in parts.items():
+        title = next(title for key, title in titles.items() if f"{name}.".startswith(f"{key}."))
+        groups.setdefault(title, []).append((name, part.label[0].upper() + part.label[1:]))
+    return groups
+
+
+def _part_facts(model: DCFNet, height: int, width: int) -> list[str]:
+    """What each part is and costs, as HTML."""
+    macs = count_operations(model, height, width)
+    whole = count_parameters(model)
+    facts = []
+    for name, part in model.parts().items():
+        parameters = count_parameters(model.get_submodule(name))
+        rows = {
+            "Output": " × ".join(map(str, part.shape(height, width))),
+            "Parameters": f"{parameters:,} ({parameters / whole:.1%})" if parameters else "none",
+            "Multiply-accumulates": (
+                f"{macs[name] / 1e6:,.1f} million ({macs[name] / macs['']:.1%})"
+                if macs.get(name)
+                else "none in convolutions"
+            ),
+        }
+        cells = "".join(
+            f'<tr><th style="text-align: left; font-weight: 400; padding-right: 1em;'
+            f' color: var(--dcf-muted)">{title}</th><td>{value}</td></tr>'
+            for title, value in rows.items()
+        )
+        facts.append(
+            f'<div style="min-height: 2.8em; font-weight: 600">{html.escape(part.label)}</div>'
+            f'<code style="overflow-wrap: anywhere">{html.escape(name)}</code>'
+            f"<table>{cells}</table>"
+        )
+    return facts
 
 
 def bars(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ pytest.importorskip("bokeh", reason="the extra book is not installed")
 from bokeh.models import Select
 
 from dcfnet import explorers as ex
+from dcfnet.models import build_network
 from tests.views import drive
 
 NAMES = ["blue", "green", "red", "near infrared"]
@@ -60,6 +62,16 @@ def frames(bands):
     )
 
 
+def parts(bands):
+    torch.manual_seed(0)
+    model = build_network("dcfnet", bands=4, width=0.1)
+    image = torch.from_numpy(bands / np.float32(255))[None]
+    low = torch.nn.functional.avg_pool2d(image, 4)
+    return ex.part_explorer(
+        model, image[:, :1], low, image, picture=bands[[2, 1, 0]].transpose(1, 2, 0), channels=3
+    )
+
+
 def dead(bands):
     """A view as it must not be: a control that nothing listens to."""
     panel = ex.image_panel(bands[0], title="Blue")
@@ -76,7 +88,7 @@ def show(layout, tmp_path, open_page):
     return tab, tab.page.locator(".dcf-view")
 
 
-@pytest.mark.parametrize("make", [composite, maps, spectra, two_images, frames])
+@pytest.mark.parametrize("make", [composite, maps, spectra, two_images, frames, parts])
 def test_every_part_answers(make, bands, tmp_path, open_page):
     tab, view = show(make(bands), tmp_path, open_page)
     assert drive(view) > 0
@@ -112,6 +124,64 @@ def test_clicking_an_image_moves_the_probe(bands, tmp_path, open_page):
     image.click(position={"x": box["width"] * 2.5 / 32, "y": box["height"] * 4.5 / 24})
     now = [slider.get_attribute("aria-valuenow") for slider in view.get_by_role("slider").all()]
     assert now == ["4.0", "2.0"]
+
+
+CHOSEN = """async (node, index) => {
+  const { model } = dcfnetViews.mounted[0].view;
+  const models = [...model.references()];
+  const choice = models.find((it) => it.data?.index);
+  choice.data = { index: [index] };
+  await new Promise((done) => setTimeout(done, 100));
+  const shown = models.find((it) => it.data?.image && it.data.image[0].shape[0] > 1);
+  const mapper = models.find((it) => it.type === "LinearColorMapper");
+  const ticker = models.find((it) => it.type === "FixedTicker");
+  const [image] = shown.data.image;
+  return [[...image], image.shape, mapper.low, mapper.high, ticker.ticks];
+}"""
+
+
+def test_each_map_has_its_own_size_and_scale(tmp_path, open_page):
+    y, x = np.mgrid[:12, :16]
+    maps = [y * 1e-3 + x, -50.0 - x[:3, :4], np.full((6, 8), 0.25)]
+    panel, _ = ex.map_panel(maps, title="Maps")
+    _, view = show(panel.layout, tmp_path, open_page)
+    for index in (1, 2, 0):
+        values, shape, low, high, ticks = view.evaluate(CHOSEN, index)
+        expected = maps[index]
+        assert tuple(shape) == expected.shape
+        assert low == expected.min()
+        np.testing.assert_allclose(values, expected.ravel(), atol=(high - low) / 500)
+        assert high == pytest.approx(expected.max() if np.ptp(expected) else low + 1)
+        assert 1 < len(ticks) < 8 and low < ticks[0] < ticks[-1] < high
+
+
+def test_a_part_is_found_in_list_and_drawing(bands, tmp_path, open_page):
+    tab, view = show(parts(bands), tmp_path, open_page)
+    part, maps = view.locator("select").all()[:2]
+    frame = view.locator("[data-part='stage3.branches.2'] > rect")
+    stroke = "(it) => getComputedStyle(it).stroke"
+    before = frame.evaluate(stroke)
+    assert chosen(part) == "Stem"
+    assert view.locator("optgroup").count() == 8
+    assert view.locator("td", has_text="13 × 6 × 8").count() == 0
+
+    frame.click()
+    view.locator("td", has_text="13 × 6 × 8").wait_for()
+    assert chosen(part) == "Stage 3, branch 2"
+    assert frame.evaluate(stroke) != before
+    labels = maps.evaluate("(it) => [...it.options].map((option) => option.label)")
+    assert labels[0] == "mean of 13 channels" and len(labels) == 4
+
+    maps.select_option(index=3)
+    part.select_option(label="First PCFT, MS at half size")
+    view.locator("td", has_text="4 × 12 × 16").wait_for()
+    assert frame.evaluate(stroke) == before
+    assert maps.evaluate("(it) => it.selectedIndex") == 3
+    assert tab.wrong == []
+
+
+def chosen(control):
+    return control.evaluate("(it) => it.selectedOptions[0].label")
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(-1e3, 1e3), st.floats(0, 1e4))
