@@ -830,7 +830,8 @@ def part_explorer(
     extent = (float(pan.shape[-2]), float(pan.shape[-1]))
     panel, choice = map_panel(maps, title="Feature map", extent=extent, max_width=max_width)
     image = image_panel(picture, title="The image", share=panel, max_width=max_width)
-    part = Select(title="Part", value=next(iter(parts)), options=_grouped(parts), width=300)
+    part = Select(title="Part", value=next(iter(parts)), options=_grouped(parts), width=340)
+    part.styles = {"max-width": "calc(100% - 10px)"}
     which = Select(title="Map", value="0", options=options[0], width=170)
     facts = _part_facts(model, pan.shape[-2], pan.shape[-1])
     marks = [Diagram.mark(name) for name in parts]
@@ -873,9 +874,8 @@ def part_explorer(
     which.js_on_change("value", show)
     return column(
         controls(part, which, palette_chooser(panel)),
-        side_by_side(
-            column(words, panel.layout, image.layout, sizing_mode="stretch_width"), drawing
-        ),
+        words,
+        side_by_side(column(panel.layout, image.layout, sizing_mode="stretch_width"), drawing),
         sizing_mode="stretch_width",
     )
 
@@ -908,26 +908,31 @@ def _part_facts(model: DCFNet, height: int, width: int) -> list[str]:
     facts = []
     for name, part in model.parts().items():
         parameters = count_parameters(model.get_submodule(name))
+        operations = macs.get(name, 0)
         rows = {
-            "Output": " × ".join(map(str, part.shape(height, width))),
-            "Parameters": f"{parameters:,} ({parameters / whole:.1%})" if parameters else "none",
-            "Multiply-accumulates": (
-                f"{macs[name] / 1e6:,.1f} million ({macs[name] / macs['']:.1%})"
-                if macs.get(name)
-                else "none in convolutions"
-            ),
+            "output": " × ".join(map(str, part.shape(height, width))),
+            "parameters": f"{parameters:,}{_share(parameters, whole)}",
+            "multiply-accumulates": f"{operations / 1e6:,.1f} million{_share(operations, macs[''])}"
+            if operations
+            else "none in convolutions",
         }
         cells = "".join(
-            f'<tr><th style="text-align: left; font-weight: 400; padding-right: 1em;'
-            f' color: var(--dcf-muted)">{title}</th><td>{value}</td></tr>'
+            f'<span style="white-space: nowrap"><span style="color: var(--dcf-muted)">{title}'
+            f"</span> {value}</span>"
             for title, value in rows.items()
         )
         facts.append(
-            f'<div style="min-height: 2.8em; font-weight: 600">{html.escape(part.label)}</div>'
+            f'<div style="font-weight: 600">{html.escape(part.label)}</div>'
             f'<code style="overflow-wrap: anywhere">{html.escape(name)}</code>'
-            f"<table>{cells}</table>"
+            f'<div style="display: flex; flex-wrap: wrap; gap: 0 1.5em">{cells}</div>'
         )
     return facts
+
+
+def _share(part: int, whole: int) -> str:
+    if not part:
+        return ""
+    return f" ({part / whole:.1%})" if part >= 0.001 * whole else " (under 0.1%)"
 
 
 def bars(

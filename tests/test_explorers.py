@@ -158,15 +158,16 @@ def test_each_map_has_its_own_size_and_scale(tmp_path, open_page):
 def test_a_part_is_found_in_list_and_drawing(bands, tmp_path, open_page):
     tab, view = show(parts(bands), tmp_path, open_page)
     part, maps = view.locator("select").all()[:2]
+    facts = view.locator("[aria-live]")
     frame = view.locator("[data-part='stage3.branches.2'] > rect")
     stroke = "(it) => getComputedStyle(it).stroke"
     before = frame.evaluate(stroke)
     assert chosen(part) == "Stem"
     assert view.locator("optgroup").count() == 8
-    assert view.locator("td", has_text="13 × 6 × 8").count() == 0
+    assert "13 × 6 × 8" not in facts.inner_text()
 
     frame.click()
-    view.locator("td", has_text="13 × 6 × 8").wait_for()
+    facts.get_by_text("13 × 6 × 8").wait_for()
     assert chosen(part) == "Stage 3, branch 2"
     assert frame.evaluate(stroke) != before
     labels = maps.evaluate("(it) => [...it.options].map((option) => option.label)")
@@ -174,7 +175,7 @@ def test_a_part_is_found_in_list_and_drawing(bands, tmp_path, open_page):
 
     maps.select_option(index=3)
     part.select_option(label="First PCFT, MS at half size")
-    view.locator("td", has_text="4 × 12 × 16").wait_for()
+    facts.get_by_text("4 × 12 × 16").wait_for()
     assert frame.evaluate(stroke) == before
     assert maps.evaluate("(it) => it.selectedIndex") == 3
     assert tab.wrong == []
