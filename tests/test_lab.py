@@ -1,5 +1,6 @@
 """Views in JupyterLab: a notebook is run there in a browser without network."""
 
+import json
 import secrets
 import shutil
 import socket
@@ -77,18 +78,38 @@ def lab(tmp_path):
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/api/status?token={token}").close()
-                break
-            except urllib.error.URLError:
-                assert server.poll() is None, (tmp_path / "log.txt").read_text()
-                time.sleep(0.25)
+        wait_until(lambda: server_is_up(address, token, server))
         yield address, token
     finally:
         server.terminate()
         server.wait(20)
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def wait_until(true, sleep=time.sleep):
+    """Returns as soon as the condition holds, within a minute."""
+    for _ in range(240):
+        if true():
+            return
+        sleep(0.25)
+    raise TimeoutError
+
+
+def server_is_up(address, token, server):
+    """Whether the server answers; fails if it has ended."""
+    assert server.poll() is None, "JupyterLab did not start"
+    try:
+        urllib.request.urlopen(f"{address}/api/status?token={token}").close()
+    except urllib.error.URLError:
+        return False
+    return True
+
+
+def kernel_is_idle(address, token):
+    """Whether the server has one kernel, and that one waits for work."""
+    with urllib.request.urlopen(f"{address}/api/sessions?token={token}") as answer:
+        sessions = json.load(answer)
+    return [session["kernel"]["execution_state"] for session in sessions] == ["idle"]
 
 
 def test_views_work_live(lab, open_page):
@@ -99,13 +120,16 @@ def test_views_work_live(lab, open_page):
         viewport={"width": 1200, "height": 1400},
     )
     page = tab.page
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-    for _ in range(10):  # JupyterLab shows its menus before it obeys them
-        page.get_by_text("Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_timeout(2000)
-        if page.locator(".jp-InputPrompt").first.inner_text() != "[ ]:":
-            break
+    # Until the notebook has its kernel, JupyterLab answers "Run All" with a question.
+    # (The browser's requests pass through this process: it must not sleep meanwhile.)
+    wait_until(lambda: kernel_is_idle(address, token), lambda s: page.wait_for_timeout(1000 * s))
+    page.wait_for_function(
+        "() => document.querySelector('.jp-KernelName, .jp-Toolbar-kernelName')"
+        "?.textContent.includes('Python 3')",
+        polling=200,
+    )
+    page.get_by_text("Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_function(
         "() => document.querySelector('.dcf-view[data-view]')?.dataset.state === 'ready'"
         " && document.querySelectorAll('.dcf-view').length === 2",
