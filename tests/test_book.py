@@ -74,6 +74,15 @@ def test_page_needs_nothing_from_outside(name, base, open_page):
     assert tab.wrong == []
 
 
+def test_search_finds_a_word(base, open_page):
+    tab = open_page(f"{base}/search.html?q=pansharpening", inside=base)
+    found = tab.page.locator("#search-results a")
+    found.first.wait_for()
+    assert found.count() > 1
+    tab.page.wait_for_timeout(500)
+    assert tab.wrong == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_page_fits_a_phone_in_both_themes(name, theme, book, open_page):

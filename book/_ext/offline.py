@@ -12,6 +12,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+# Search shows text from the pages it finds; a page on disk may not read others.
+SEARCH = (
+    "if (location.protocol === 'file:') "
+    "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+)
 ROOT = Path(__file__).parents[2]
 SHARED = re.compile(
     r'<script data-shared="([\w.-]+)">(.*?)</script>', re.DOTALL
@@ -79,6 +84,7 @@ def write_scripts(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the extension."""
+    app.add_js_file(None, body=SEARCH, priority=900)
     app.connect("config-inited", key_cache)
     app.connect("builder-inited", keep_scripts)
     app.connect("doctree-read", share_scripts)
