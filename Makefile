@@ -27,7 +27,7 @@ data: .venv/installed ## build the HDF5 files of the scene
 	$(BIN)/dcfnet data
 
 book: data ## build the book: environment, data, rendered pages
-	$(BIN)/jupyter-book build . --path-output $(OUT) --warningiserror --keep-going --quiet
+	$(BIN)/jupyter-book build . --all --path-output $(OUT) --warningiserror --keep-going --quiet
 	@echo "The book is ready. Open $(CURDIR)/$(HTML)/index.html"
 
 serve: ## serve the built book at http://localhost:8000

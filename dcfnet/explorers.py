@@ -164,28 +164,31 @@ class View:
         layout: what to show. Its callbacks must be `CustomJS`: no kernel is there to answer.
         name: short and unique in its chapter, kebab-case; tests find the view by it.
         alt: what a screen reader says: one sentence that says what is shown and what to vary.
+        attribution: the scene's line, set small below the view.
 
     Raises:
         ValueError: `name` or `alt` is empty.
     """
 
-    def __init__(self, layout: LayoutDOM, *, name: str, alt: str) -> None:
+    def __init__(self, layout: LayoutDOM, *, name: str, alt: str, attribution: str = "") -> None:
         if not name or not alt:
             raise ValueError("A view needs a name for tests and an alt text for screen readers.")
         self.layout = layout
         self.name = name
         self.alt = alt
+        self.attribution = attribution
         _prepare(layout)
 
     def html(self) -> str:
         """The view as one fragment of HTML."""
         item = json.dumps(json_item(self.layout)).replace("</", "<\\/")
         name, alt = html.escape(self.name), html.escape(self.alt)
+        credit = f'<div class="dcf-credit">{html.escape(self.attribution)}</div>'
         return (
             f'<div class="dcf-view" data-view="{name}" role="figure" aria-label="{alt}"'
             ' data-lm-suppress-shortcuts="true">'
             f"<style>{_STYLE}</style>"
-            '<div class="dcf-view-body"></div>'
+            f'<div class="dcf-view-body"></div>{credit if self.attribution else ""}'
             f'<script type="application/json" class="dcf-view-doc">{item}</script>'
             f"{_scripts()}"
             "<noscript>This view needs JavaScript.</noscript></div>"
