@@ -115,7 +115,8 @@ def fit(
             ``"auto"``: bf16 where the device is made for it.
         channels_last: Lay out images channels last, which is faster to convolve on most devices.
         compile: Compile the network with ``torch.compile``; with a warning it goes on without
-            where that does not work. It takes a minute first and gains on GPUs.
+            where that does not work. Compiling takes a minute or two; on the CPU where it was
+            tried DCFNet's step then took as long as before.
         device: ``"auto"`` takes a GPU if there is one.
         workers: Processes that read patches ahead; 0 reads between the steps.
         run_dir: Folder for checkpoint, history, best weights and record; None leaves no files.

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from dcfnet import DataError, training
 from dcfnet.models import build_network, load_weights
 from dcfnet.runs import COLUMNS, History, RunError, RunFolder
-from dcfnet.training import evaluate_network, fit, recompute_norms, symmetry
+from dcfnet.training import LiveCurve, evaluate_network, fit, recompute_norms, symmetry
 from dcfnet.wald import exp_upsample
 
 BANDS = 4
@@ -724,3 +724,26 @@ def test_patches_that_cannot_be_learned_from_are_refused(train, valid):
         fit(network(), odd, valid, **run)
     with pytest.raises(DataError, match="for a network of 8 bands"):
         fit(build_network("dicnn", 8), train, valid, **run)
+
+
+# --- In a notebook ----------------------------------------------------------------------------
+
+
+def test_live_curve_draws_once_and_then_in_place(train, valid, monkeypatch):
+    ipython = pytest.importorskip("IPython")
+    drawn = []
+
+    class Place:
+        def update(self, figure):
+            drawn.append(figure)
+
+    def display(figure, display_id):
+        drawn.append(figure)
+        return Place()
+
+    monkeypatch.setattr(ipython.display, "display", display)
+    history = fit(network(), train, valid, epochs=4, on_epoch=LiveCurve(seconds=60), **QUIET)
+    assert len(drawn) == 2  # the first and the last
+    axes = drawn[-1].axes[0]
+    assert axes.lines[1].get_ydata().tolist() == history["valid_loss"].tolist()
+    assert axes.get_xlabel() == "epoch"

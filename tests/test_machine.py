@@ -1,0 +1,52 @@
+"""What the trainer asks of the machine."""
+
+import platform
+
+import psutil
+import pytest
+import torch
+
+from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_memory_is_kept_and_then_given_back():
+    def resident():
+        return psutil.Process().memory_info().rss / 2**20
+
+    def use():
+        return [torch.ones(2**20) for _ in range(200)]  # 800 MiB in blocks of 4
+
+    before = resident()
+    with kept_memory():
+        del (blocks := {0: use()})[0]
+        kept = resident()
+    after = resident()
+    assert kept > before + 700
+    assert after < before + 200
+    blocks[0] = use()
+    blocks.clear()
+    assert resident() < before + 200  # as it was without
+
+
+def test_no_compiler_is_a_reason_in_a_line(monkeypatch):
+    def failing(_):
+        raise RuntimeError("no compiler\nat great length")
+
+    monkeypatch.setattr(torch, "compile", failing)
+    assert can_compile(CPU) == "RuntimeError: no compiler"
+
+
+def test_gains_from_bf16(monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not gains_from_bf16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert gains_from_bf16(CPU)
+    assert not gains_from_bf16(torch.device("mps"))
+
+
+def test_the_device_in_words():
+    assert f"{torch.get_num_threads()} threads" in describe(CPU)
