@@ -833,9 +833,9 @@ def part_explorer(
     extent = (float(pan.shape[-2]), float(pan.shape[-1]))
     panel, choice = map_panel(maps, title="Feature map", extent=extent, max_width=max_width)
     image = image_panel(picture, title="The image", share=panel, max_width=max_width)
-    part = Select(title="Part", value=next(iter(parts)), options=_grouped(parts), width=340)
+    part = Select(title="Part", value=next(iter(parts)), options=_grouped(parts), width=325)
     part.styles = {"max-width": "calc(100% - 10px)"}
-    which = Select(title="Map", value="0", options=options[0], width=170)
+    which = Select(title="Map", value="0", options=options[0], width=185)
     facts = _part_facts(model, pan.shape[-2], pan.shape[-1])
     marks = [Diagram.mark(name) for name in parts]
     words = Div(
