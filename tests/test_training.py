@@ -526,41 +526,40 @@ def test_kill_at_random_moments(tmp_path):
 LAUNCHED = """
     import os, sys, torch
     from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
+    sys.path.insert(0, sys.argv[1])
     torch.set_num_threads(1)
     from tests.test_training import QUIET, network, patches
     from dcfnet.training import fit
-    limit = float(sys.argv[3]) or None
-    model = network("dicnn")
-    history = fit(model, patches(20), patches(3, seed=1), epochs=3, lr=1e-2, run_dir=sys.argv[1],
-                  resume=True, max_seconds=limit, **{**QUIET, "accumulate": 2})
-    said = (history.stopped, len(history), sum(p.sum().item() for p in model.parameters()))
-    (Path(__file__).parent / ("rank" + os.environ["RANK"])).write_text(" ".join(map(str, said)))
+    here = Path(__file__).parent
+    said = []
+    for limit in (1e-9, None):
+        model = network("dicnn")
+        history = fit(model, patches(20), patches(3, seed=1), epochs=3, lr=1e-2,
+                      run_dir=here / "two", resume=True, max_seconds=limit,
+                      **{**QUIET, "accumulate": 2})
+        weights = sum(p.sum().item() for p in model.parameters())
+        said.append(f"{history.stopped}, {len(history)} epochs, {weights}")
+    (here / ("rank" + os.environ["RANK"])).write_text("\\n".join(said))
 """
 
 
 def test_two_processes_train_as_one(train, valid, tmp_path):
     script = tmp_path / "launched.py"
     script.write_text(textwrap.dedent(LAUNCHED))
-
-    def launch(limit):
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-        command += ["--num_processes", "2", "--main_process_port", "0"]
-        done = subprocess.run(
-            [*command, script, tmp_path / "two", Path(__file__).parents[1], str(limit)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return sorted(path.read_text().split() for path in tmp_path.glob("rank*"))
-
-    for line in launch(1e-9):
-        assert line[:3] == ["time", "limit", "0"]  # both have stopped after the same step
-    first, second = launch(0)
-    assert first == second  # both hold the best weights
-    assert first[:2] == ["epochs", "3"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--main_process_port", "0"]
+    done = subprocess.run(
+        [*launch, script, Path(__file__).parents[1]],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
+    assert first[0].startswith("time limit, 0 epochs")  # and both after the same step
+    assert first[1].startswith("epochs, 3 epochs")
+    assert first == second  # both are left with the best weights
 
     alone = fit(network("dicnn"), train, valid, epochs=3, lr=1e-2, **QUIET)
     two = History.read(tmp_path / "two" / "history.csv")
