@@ -826,7 +826,7 @@ def part_explorer(
         first.append(len(maps))
         maps += [values.mean(axis=0), *values[chosen]]
         options.append(
-            [("0", f"mean of {len(values)} channels")]
+            [("0", "mean of channels")]
             + [(str(rank), f"channel {k}") for rank, k in enumerate(chosen, start=1)]
         )
 
