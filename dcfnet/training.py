@@ -501,7 +501,10 @@ class _StopSignals:
 
     def _heard(self, number: int, _: object) -> None:
         self.reason = signal.Signals(number).name
-        signal.signal(number, self._before[signal.Signals(number)])
+        before = self._before[signal.Signals(number)]
+        # A shell's background jobs ignore Ctrl-C; somebody who sends it twice means it.
+        ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, ends if before == signal.SIG_IGN else before)
 
 
 def _check_patches(train: Sized, valid: Sized) -> None:
