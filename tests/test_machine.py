@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
+from dcfnet.machine import can_compile, describe, gains_from_bf16
 
 CPU = torch.device("cpu")
 
