@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcfnet.errors import DataError
@@ -106,6 +107,27 @@ def radial_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(1, steps + 1) / (2 * steps), total / count
 
 
+def _grid(
+    images: Mapping[str, np.ndarray], columns: int | None, width: float, room: float = 0.0
+) -> tuple[Figure, Iterator[tuple[Axes, np.ndarray]]]:
+    """A figure with one frame per image, and each frame with its image.
+
+    ``room`` inches of the width are left for a colour scale.
+    """
+    columns = columns or len(images)
+    rows = -(-len(images) // columns)
+    h, w = next(iter(images.values())).shape[:2]
+    height = rows * ((width - room) / columns * h / w + 0.3)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, title in zip(axes.flat, images, strict=False):
+        axis.set_title(title, fontsize=9)
+    return figure, zip(axes.flat, images.values(), strict=False)
+
+
 def _credit(figure: Figure, attribution: str) -> None:
     if attribution:
         figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=7, color="0.35")
@@ -129,19 +151,9 @@ def show_images(
     Returns:
         The figure.
     """
-    columns = columns or len(images)
-    rows = -(-len(images) // columns)
-    h, w = next(iter(images.values())).shape[:2]
-    cell = width / columns
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, rows * (cell * h / w + 0.3)), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, (title, image) in zip(axes.flat, images.items(), strict=False):
+    figure, frames = _grid(images, columns, width)
+    for axis, image in frames:
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title, fontsize=9)
     _credit(figure, attribution)
     return figure
 
@@ -175,19 +187,9 @@ def show_maps(
     values = np.concatenate([np.ravel(values) for values in maps.values()])
     vmin = float(np.nanmin(values)) if vmin is None else vmin
     vmax = float(np.nanquantile(values, 0.995)) if vmax is None else vmax
-    columns = columns or len(maps)
-    rows = -(-len(maps) // columns)
-    h, w = next(iter(maps.values())).shape[:2]
-    cell = (width - 0.8) / columns
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, rows * (cell * h / w + 0.3)), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, (title, image) in zip(axes.flat, maps.items(), strict=False):
+    figure, frames = _grid(maps, columns, width, room=0.8)
+    for axis, image in frames:
         shown = axis.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest")
-        axis.set_title(title, fontsize=9)
-    figure.colorbar(shown, ax=axes, label=label, shrink=0.9, pad=0.01)
+    figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
     _credit(figure, attribution)
     return figure

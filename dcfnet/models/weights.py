@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dcfnet.errors import DataError
+from dcfnet.files import written_whole
 from dcfnet.models.base import PansharpeningNetwork
 from dcfnet.models.registry import NETWORKS, build_network, network_class
 from dcfnet.patches import data_dir
@@ -51,14 +51,8 @@ def save_weights(
         "bands": str(model.bands),
         "options": json.dumps(model.options),
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as unfinished:
         save_file(state, unfinished, metadata=header)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_weights(path: str | Path) -> PansharpeningNetwork:
