@@ -83,7 +83,10 @@ def drive(view) -> int:
         before = picture(view)
         image.press("+")
         assert answers(view, before), f"{name}: the picture does not answer a key"
+        zoomed = picture(view)
         image.press("0")
+        # Drawn before the next image is tried: those that move together would look alike.
+        assert answers(view, zoomed), f"{name}: the picture does not return to its size"
 
     assert count, f"{name}: there is nothing to change"
     return count
