@@ -21,7 +21,6 @@ from dcfnet.scenes import Scene
 from dcfnet.sensors import Sensor
 
 __all__ = [
-    "OFFSET",
     "Sample",
     "decimate",
     "degrade",
@@ -32,9 +31,6 @@ __all__ = [
     "reduce_pan",
     "reduce_resolution",
 ]
-
-OFFSET = 2
-"""Decimation by 4 keeps rows and columns 2, 6, 10, ... (0-based)."""
 
 # Half of the 23-tap filter, from its centre outwards (Aiazzi et al., 2002).
 _HALF_FILTER = 2 * np.array(
