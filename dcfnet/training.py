@@ -41,9 +41,11 @@ from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
 from dcfnet.runs import History, RunError, RunFolder, describe_data, versions
 from dcfnet.sensors import WV3, Sensor
 
-__all__ = ["LiveCurve", "evaluate_network", "fit", "recompute_norms", "symmetry"]
+__all__ = ["LiveCurve", "evaluate_network", "expose", "fit", "recompute_norms", "symmetry"]
 
 Batch = dict[str, Tensor]
+
+SCHEDULES = ("constant", "cosine", "trapezoid")
 
 LOOK_EVERY = 16
 """On a GPU the loss is looked at every so many steps, so that the GPU need not wait."""
@@ -58,9 +60,10 @@ def fit(
     lr: float = 1e-3,
     batch_size: int = 32,
     accumulate: int = 1,
-    schedule: Literal["constant", "cosine"] = "constant",
+    schedule: Literal["constant", "cosine", "trapezoid"] = "constant",
     average: float | None = None,
     augment: bool = True,
+    exposure: tuple[float, float] | None = None,
     norm_batches: int = 24,
     patience: int | None = 100,
     seed: int = 0,
@@ -101,10 +104,14 @@ def fit(
         lr: Learning rate of Adam(0.9, 0.999).
         batch_size: Patches per optimiser step, over all processes.
         accumulate: Split each batch into so many parts, one after the other, to save memory.
-        schedule: ``"constant"``, or ``"cosine"`` from ``lr`` to a hundredth of it.
+        schedule: ``"constant"``; ``"cosine"`` from ``lr`` to a hundredth of it; or ``"trapezoid"``,
+            constant and then falling in a straight line over the last fifth of all steps.
         average: Validate and save an exponential moving average of the weights with this decay
             per step (for example 0.99); None for the weights themselves.
         augment: Turn each patch into one of its eight symmetries at random, see `symmetry`.
+        exposure: Also multiply each patch, all its images alike, by a random factor between these
+            two, as `expose` does: a network that is to see brighter or darker ground than the
+            training patches show needs it.
         norm_batches: Batches from which batch normalisation statistics are recomputed.
         patience: Stop once the optimal epoch is known: when so many epochs have brought no lower
             validation loss. None to train all ``epochs``; the best epoch may then lie later.
@@ -145,8 +152,12 @@ def fit(
     """
     options = SimpleNamespace(**locals())
     accelerator = _accelerator(device, precision, accumulate)
-    if schedule not in ("constant", "cosine"):
-        raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    if exposure is not None and not 0 < exposure[0] <= exposure[1]:
+        raise ValueError(
+            f"exposure must be two factors, the smaller first, for example (0.5, 3), got {exposure}"
+        )
     if average is not None and not 0 < average < 1:
         raise ValueError(f"average must lie between 0 and 1, got {average}")
     folder = RunFolder(run_dir) if run_dir is not None else None
@@ -179,10 +190,9 @@ class _Run:
 
         # On what it is trained.
         _check_patches(o.train, o.valid)
-        patches = _Oriented(o.train)
-        self.order = _Order(
-            len(o.train), o.batch_size, o.seed, o.augment, o.accumulate, rank, processes
-        )
+        patches = _Augmented(o.train)
+        chance = (len(o.train), o.batch_size, o.seed, o.augment, o.exposure)
+        self.order = _Order(*chance, o.accumulate, rank, processes)
         self.loader = DataLoader(
             patches,
             batch_sampler=self.order,
@@ -191,7 +201,7 @@ class _Run:
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # without one it takes from torch's chance
         )
-        every_epoch_alike = _Order(len(o.train), o.batch_size, o.seed, o.augment)
+        every_epoch_alike = _Order(*chance)
         self.norm_loader = DataLoader(
             patches, batch_sampler=every_epoch_alike, generator=torch.Generator()
         )
@@ -361,9 +371,11 @@ class _Run:
 
     def _set_learning_rate(self) -> None:
         o, rate = self.options, self.options.lr
+        share = self._steps_done() / (o.epochs * len(self.order))
         if o.schedule == "cosine":
-            share = self._steps_done() / (o.epochs * len(self.order))
             rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+        elif o.schedule == "trapezoid":
+            rate *= min(1, 5 * (1 - share))
         for group in self.adam.param_groups:
             group["lr"] = rate
 
@@ -532,11 +544,12 @@ def _settings(o: SimpleNamespace, accelerator: Accelerator) -> dict[str, Any]:
         "optimiser": "Adam(0.9, 0.999)",
         "loss": "mean squared error on [0, 1]",
         "lr": o.lr,
-        "schedule": o.schedule if o.schedule == "constant" else f"cosine over {o.epochs} epochs",
+        "schedule": o.schedule + (f" over {o.epochs} epochs" if o.schedule != "constant" else ""),
         "batch_size": o.batch_size,
         "accumulate": o.accumulate,
         "average": o.average,
         "augment": o.augment,
+        "exposure": list(o.exposure) if o.exposure else None,
         "norm_batches": o.norm_batches,
         "seed": o.seed,
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
@@ -556,8 +569,8 @@ def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> Non
         )
 
 
-class _Order(Sampler[list[tuple[int, int]]]):
-    """Which patches make up each batch of an epoch, and which symmetry each of them gets.
+class _Order(Sampler[list[tuple[int, int, float]]]):
+    """Which patches make up each batch of an epoch, which symmetry and which exposure each gets.
 
     The order depends on seed and epoch alone, not on the number of processes: they divide each
     batch of ``batch_size`` patches among themselves, and each divides its share into
@@ -570,6 +583,7 @@ class _Order(Sampler[list[tuple[int, int]]]):
         batch_size: int,
         seed: int,
         augment: bool,
+        exposure: tuple[float, float] | None = None,
         accumulate: int = 1,
         rank: int = 0,
         processes: int = 1,
@@ -584,7 +598,8 @@ class _Order(Sampler[list[tuple[int, int]]]):
                 f"a batch of {batch_size} cannot be divided by {processes} processes times "
                 f"accumulate={accumulate}: choose a multiple of {accumulate * processes}"
             )
-        self.patches, self.batch_size, self.seed, self.augment = patches, batch_size, seed, augment
+        self.patches, self.batch_size, self.seed = patches, batch_size, seed
+        self.augment, self.exposure = augment, exposure or (1.0, 1.0)
         self.parts = [
             slice(part * batch_size // (accumulate * processes),
                   (part + 1) * batch_size // (accumulate * processes))
@@ -596,15 +611,16 @@ class _Order(Sampler[list[tuple[int, int]]]):
         """Optimiser steps in an epoch."""
         return self.patches // self.batch_size
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
         chance = np.random.default_rng((self.seed, self.epoch))
         order = chance.permutation(self.patches).tolist()
         symmetries = chance.integers(8 if self.augment else 1, size=self.patches).tolist()
+        factors = np.exp(chance.uniform(*np.log(self.exposure), size=self.patches)).tolist()
         for step in range(self.first, len(self)):
             batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            pairs = list(zip(order[batch], symmetries[batch], strict=True))
+            drawn = list(zip(order[batch], symmetries[batch], factors[batch], strict=True))
             for part in self.parts:
-                yield pairs[part]
+                yield drawn[part]
 
 
 def symmetry(patch: Batch, number: int) -> Batch:
@@ -631,15 +647,29 @@ def symmetry(patch: Batch, number: int) -> Batch:
     return turned
 
 
-class _Oriented(Dataset[Batch]):
-    """Patches by (index, symmetry)."""
+def expose(patch: Batch, factor: float) -> Batch:
+    """A patch as if the sun had been that much brighter, up to where the sensor would saturate.
+
+    Args:
+        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each, in [0, 1].
+        factor: All images are multiplied by it, or by the largest one that keeps ``pan`` and
+            ``gt`` within [0, 1].
+    """
+    brightest = max(patch["pan"].max().item(), patch["gt"].max().item())
+    factor = min(factor, 1 / brightest) if brightest > 0 else factor
+    return {key: image * factor for key, image in patch.items()}
+
+
+class _Augmented(Dataset[Batch]):
+    """Patches by (index, symmetry, exposure)."""
 
     def __init__(self, data: Dataset[Batch]) -> None:
         self.data = data
 
-    def __getitem__(self, which: tuple[int, int]) -> Batch:
-        index, number = which
-        return symmetry(self.data[index], number)
+    def __getitem__(self, which: tuple[int, int, float]) -> Batch:
+        index, number, factor = which
+        patch = symmetry(self.data[index], number)
+        return patch if factor == 1 else expose(patch, factor)
 
 
 class _Loss(nn.Module):

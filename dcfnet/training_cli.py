@@ -88,7 +88,10 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
     )
     learning.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: 1e-3)")
     learning.add_argument(
-        "--schedule", choices=("constant", "cosine"), default="constant", help="of that rate"
+        "--schedule",
+        choices=("constant", "cosine", "trapezoid"),
+        default="constant",
+        help="of that rate; trapezoid: constant, then falling to 0 (default: constant)",
     )
     learning.add_argument("--batch-size", type=int, default=32, metavar="N", help="(default: 32)")
     learning.add_argument(
@@ -98,6 +101,13 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
         "--average", type=float, metavar="DECAY", help="average the weights, for example 0.99"
     )
     learning.add_argument("--no-augment", action="store_true", help="leave patches as they are")
+    learning.add_argument(
+        "--exposure",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="brighten or darken patches by random factors between these, for example 0.5 3",
+    )
     learning.add_argument("--seed", type=int, default=0, help="of all chance (default: 0)")
 
     options = parser.add_argument_group("DCFNet")
@@ -164,6 +174,7 @@ def _train(args: argparse.Namespace) -> None:
             schedule=args.schedule,
             average=args.average,
             augment=not args.no_augment,
+            exposure=tuple(args.exposure) if args.exposure else None,
             patience=args.patience or None,
             seed=args.seed,
             precision=args.precision,

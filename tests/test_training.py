@@ -259,7 +259,7 @@ def test_each_patch_comes_at_most_once_per_epoch_and_turns_all_ways():
 def test_processes_share_each_batch(processes, accumulate):
     whole = list(training._Order(50, 12, seed=0, augment=True))
     shares = [
-        list(training._Order(50, 12, 0, True, accumulate, rank, processes))
+        list(training._Order(50, 12, 0, True, None, accumulate, rank, processes))
         for rank in range(processes)
     ]
     for step, batch in enumerate(whole):
