@@ -262,7 +262,7 @@ def _bokehjs() -> str:
 
 @cache
 def _explorers_js() -> str:
-    return files("dcfnet").joinpath("explorers.js").read_text("utf-8")
+    return files("dcfnet.explorers").joinpath("explorers.js").read_text("utf-8")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-// Mounts the views that dcfnet/explorers.py writes, in a notebook and in the rendered book alike.
+// Mounts the views that dcfnet/explorers writes, in a notebook and in the rendered book alike.
 // A view is <div class="dcf-view"> with its Bokeh document as JSON inside; see View.html().
 (function (root) {
   if (root.dcfnetViews) {

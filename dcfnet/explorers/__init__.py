@@ -1,0 +1,10 @@
+"""Interactive views that work in JupyterLab and, with neither kernel nor network, in the book.
+
+`panels` holds the frame of every view and what views are made of, and the views of imagery and of
+a network's parts; the other modules hold one larger view each.
+"""
+
+from dcfnet.explorers import panels
+from dcfnet.explorers.panels import *  # noqa: F403
+
+__all__ = [*panels.__all__]
