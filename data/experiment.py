@@ -80,11 +80,11 @@ class Run:
 RUNS = {
     "dcfnet": Run("dcfnet", 1e-3, 130),
     # The supplement's Figure 1 shows FusionNet for 139 epochs and PNN for 300.
-    "fusionnet": Run("fusionnet", 1e-3, 200),
+    "fusionnet": Run("fusionnet", 3e-4, 200),
     "pnn": Run("pnn", 1e-3, 300),
-    "pannet": Run("pannet", 1e-3, 200),
-    "dicnn": Run("dicnn", 1e-3, 200),
-    "msdcnn": Run("msdcnn", 1e-3, 120),
+    "pannet": Run("pannet", 1e-3, 150),
+    "dicnn": Run("dicnn", 3e-4, 200),
+    "msdcnn": Run("msdcnn", 3e-4, 80),
 }
 
 # DCFNet as its released code trains it, predicting the image itself, and without some of its
@@ -96,7 +96,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "direct": {"inject_details": False},
 }
 RUNS |= {
-    f"narrow-{variant}-{seed}": Run("dcfnet", 1e-3, 60, {"width": NARROW, **options}, seed)
+    f"narrow-{variant}-{seed}": Run("dcfnet", 1e-3, 30, {"width": NARROW, **options}, seed)
     for seed in range(3)
     for variant, options in VARIANTS.items()
 }
