@@ -7,7 +7,6 @@ with ``PatchDataset``, and by reading everything into float32 first, as is often
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 from tqdm import tqdm
+
+from tests.benchmarks.report import parser, report
 
 SHAPES = {"gt": (8, 64, 64), "ms": (8, 16, 16), "lms": (8, 64, 64), "pan": (1, 64, 64)}
 
@@ -73,10 +74,9 @@ def measure(path: Path, way: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patches", type=int, default=2000, help="PanCollection has 9714")
-    parser.add_argument("--json", type=Path, help="write the results here as well")
-    args = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--patches", type=int, default=2000, help="PanCollection has 9714")
+    args = made.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.h5"
         make_file(path, args.patches)
@@ -92,8 +92,7 @@ def main() -> None:
     lazy, whole = results.values()
     ratio = lazy["patches_per_second"] / whole["patches_per_second"]
     print(f"patch by patch / whole file first: {ratio:.2f} in speed")
-    if args.json:
-        args.json.write_text(json.dumps({"patches": args.patches, "ratio": ratio, **results}))
+    report({"patches": args.patches, "ratio": ratio, **results}, args.json)
 
 
 if __name__ == "__main__":

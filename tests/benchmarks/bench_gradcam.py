@@ -8,22 +8,19 @@ forward pass with the gradients of all bands batched into one backward pass (vma
 runs all of them one after the other, so that whatever slows the machine down slows all.
 """
 
-import argparse
-import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor
 from tqdm import tqdm
 
-from dcfnet.files import written_whole
 from dcfnet.gradcam import GradCAM
 from dcfnet.models import DCFNet, build_network
+from tests.benchmarks.report import parser, report
 
 Maps = dict[str, Tensor]
 
@@ -120,11 +117,9 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=64, help="side of the PAN image in pixels")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the result to this file as well")
-    arguments = parser.parse_args()
+    made = parser(__doc__, repeats=3)
+    made.add_argument("--size", type=int, default=64, help="side of the PAN image in pixels")
+    arguments = made.parse_args()
     result = measure(arguments.size, arguments.repeats)
 
     print(
@@ -141,11 +136,7 @@ def main() -> None:
             f"{result['ratio_of_medians'][name]:>11.2f}{result['ratio_of_fastest'][name]:>9.2f}"
             f"{result['largest_difference_relative'][name]:>12.1e}"
         )
-    text = json.dumps(result, indent=2)
-    print(f"\n{text}")
-    if arguments.json:
-        with written_whole(arguments.json) as path:
-            path.write_text(text + "\n")
+    report(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ all of them. A ratio above 1 is that many times faster than plain; where other w
 machine the ratio of the fastest runs is the steadier one.
 """
 
-import argparse
-import json
 import platform
 import statistics
 import time
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from dcfnet.models import build_network, count_operations
+from tests.benchmarks.report import parser, report
 
 STEPS = ("fold_norms", "split_head", "channels_last", "in_place")
 VARIANTS: dict[str, tuple[str, ...] | None] = {
@@ -82,11 +80,9 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=256, help="side of the PAN image in pixels")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="write the result to this file as well")
-    arguments = parser.parse_args()
+    made = parser(__doc__, repeats=9)
+    made.add_argument("--size", type=int, default=256, help="side of the PAN image in pixels")
+    arguments = made.parse_args()
     result = measure(arguments.size, arguments.repeats)
 
     print(
@@ -103,10 +99,7 @@ def main() -> None:
             f"{result['ratio_of_fastest'][name]:>9.2f}"
             f"{result['largest_error_relative'][name]:>10.1e}"
         )
-    text = json.dumps(result, indent=2)
-    print(f"\n{text}")
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    report(result, arguments.json)
 
 
 if __name__ == "__main__":

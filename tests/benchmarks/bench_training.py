@@ -8,13 +8,10 @@ them. The share is the rate of the fastest step, counting operations of convolut
 and backward, divided by that of the fastest large matrix product in the same precision and run.
 """
 
-import argparse
 import contextlib
 import inspect
-import json
 import statistics
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -24,6 +21,7 @@ from tqdm import tqdm
 from dcfnet import training
 from dcfnet.machine import describe, gains_from_bf16, kept_memory
 from dcfnet.models import build_network
+from tests.benchmarks.report import parser, report
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SHAPES = {"pan": (1, 64), "ms": (8, 16), "lms": (8, 64), "gt": (8, 64)}
@@ -142,12 +140,10 @@ def measure(batch: int, repeats: int, compile: bool) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batch", type=int, default=32, help="patches of 64 x 64 (default: 32)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="with torch.compile as well")
-    parser.add_argument("--json", type=Path, help="write the result to this file as well")
-    arguments = parser.parse_args()
+    made = parser(__doc__, repeats=5)
+    made.add_argument("--batch", type=int, default=32, help="patches of 64 x 64 (default: 32)")
+    made.add_argument("--compile", action="store_true", help="with torch.compile as well")
+    arguments = made.parse_args()
     result = measure(arguments.batch, arguments.repeats, arguments.compile)
 
     rates = ", ".join(f"{p} {rate} TFLOP/s" for p, rate in result["matrix_rate_tflops"].items())
@@ -164,10 +160,7 @@ def main() -> None:
             f"{row['plain_to_this']:>9.2f}{row['plain_to_this_fastest']:>9.2f}"
             f"{row['patches_per_second']:>9.1f}{row['share_of_matrix_rate']:>10.1%}"
         )
-    text = json.dumps(result, indent=2)
-    print(f"\n{text}")
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    report(result, arguments.json)
 
 
 if __name__ == "__main__":
