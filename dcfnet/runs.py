@@ -9,8 +9,9 @@ import io
 import json
 import pickle
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,26 @@ from torch import nn
 
 from dcfnet.errors import DataError
 from dcfnet.files import written_whole
-from dcfnet.models import NETWORKS, PansharpeningNetwork, save_weights
+from dcfnet.models import (
+    NETWORKS,
+    PansharpeningNetwork,
+    build_network,
+    count_operations,
+    save_weights,
+)
+from dcfnet.patches import data_dir
 
-__all__ = ["COLUMNS", "History", "RunError", "RunFolder", "describe_data", "versions"]
+__all__ = [
+    "COLUMNS",
+    "History",
+    "Run",
+    "RunError",
+    "RunFolder",
+    "describe_data",
+    "read_run",
+    "read_runs",
+    "versions",
+]
 
 COLUMNS = ("epoch", "train_loss", "valid_loss", "sam", "ergas", "psnr", "seconds", "lr")
 """The columns of a history; `History` says what they are."""
@@ -262,3 +280,71 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(ModuleNotFoundError):  # PackageNotFoundError is one
             found[package] = version(package)
     return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted training run, as its folder tells it.
+
+    Attributes:
+        history: What was measured, epoch by epoch.
+        record: ``run.json``: settings, data, device, versions, wall time.
+        network: Name of the network that was trained.
+        steps_per_epoch: Optimiser steps in an epoch.
+        operations_per_epoch: Multiply-accumulates of an epoch's training, counted as three times
+            those of the forward pass: the backward pass takes about two.
+    """
+
+    history: History
+    record: dict[str, Any]
+
+    @property
+    def network(self) -> str:  # noqa: D102
+        return self.record["settings"]["network"]
+
+    @property
+    def steps_per_epoch(self) -> int:  # noqa: D102
+        settings = self.record["settings"]
+        return settings["train"]["patches"] // settings["batch_size"]
+
+    @cached_property
+    def operations_per_epoch(self) -> float:  # noqa: D102
+        settings = self.record["settings"]
+        model = build_network(self.network, **settings["options"])
+        patches = self.steps_per_epoch * settings["batch_size"]
+        return 3.0 * patches * count_operations(model, 64, 64)[""]
+
+
+def read_run(name: str, directory: str | Path | None = None) -> Run:
+    """A training run by the name of its folder.
+
+    Args:
+        name: Name of the folder; the book's runs are named as the networks.
+        directory: The folder of all runs, ``data/runs`` unless given.
+
+    Raises:
+        DataError: There is no such run, or its files are damaged.
+
+    Example:
+        >>> read_run("dcfnet").history.best_epoch()  # doctest: +SKIP
+        130
+    """
+    folder = (Path(directory) if directory is not None else data_dir() / "runs") / name
+    history = History.read(folder / "history.csv")
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = Run(history, record)
+        if run.steps_per_epoch < 1 or not isinstance(run.network, str):
+            raise ValueError("no steps")
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise DataError(
+            f"{folder / 'run.json'} is no record of a training run ({error}): copy the folder "
+            "again, or train the network anew"
+        ) from error
+    return run
+
+
+def read_runs(names: Iterable[str], directory: str | Path | None = None) -> dict[str, Run]:
+    """Those of the named runs that are there, by name."""
+    runs = Path(directory) if directory is not None else data_dir() / "runs"
+    return {n: read_run(n, runs) for n in names if (runs / n / "history.csv").is_file()}
