@@ -50,12 +50,16 @@ def two_results(
         The layout. Both images move and zoom together.
 
     Raises:
-        ValueError: The images differ in shape.
+        ValueError: The images differ in shape, or a method is named that has no picture.
     """
     names = list(pictures)
     shapes = {image.shape[:2] for image in (*pictures.values(), *errors.values())}
     if len(shapes) != 1:
         raise ValueError(f"images of one size are compared, got sizes {sorted(shapes)}")
+    chosen = (first or names[0], second or names[-1])
+    for name in (*chosen, *errors):
+        if name not in pictures:
+            raise ValueError(f"there is no picture of {name!r}, only of {', '.join(names)}")
     if limit is None:
         limit = float(np.quantile(np.stack(list(errors.values())), 0.995))
     magma = colormaps["magma"]
@@ -68,18 +72,24 @@ def two_results(
     options = [(str(i), title) for i, (title, _) in enumerate(frames.values())]
 
     panels, selects = [], []
-    chosen = (first or names[0], second or names[-1])
     for side, name in zip(("Left", "Right"), chosen, strict=True):
+        # The right panel takes the images from the left one: a page holds them once.
         panel = _composite_panel(
-            np.ascontiguousarray(cube),
+            np.zeros((3, 1, 1), np.uint8) if panels else np.ascontiguousarray(cube),
             title=side,
             share=panels[0] if panels else None,
+            extent=(float(cube.shape[1]), float(cube.shape[2])),
             max_width=max_width,
         )
         select = Select(title=side, value=str(names.index(name)), options=options, width=200)
         show = CustomJS(
-            args={"source": panel.source, "select": select},
+            args={
+                "source": panel.source,
+                "select": select,
+                "images": (panels[0] if panels else panel).source,
+            },
             code="""
+                source.data.cube[0] = images.data.cube[0];
                 const at = 3 * Number(select.value);
                 dcfnetViews.show(source, at, at + 1, at + 2);
             """,
