@@ -19,6 +19,7 @@ from bokeh.models import (
     HoverTool,
     LayoutDOM,
     LinearColorMapper,
+    PrintfTickFormatter,
     RangeSlider,
     Select,
     Slider,
@@ -375,6 +376,7 @@ def _stage(
         HoverTool(renderers=[drawn], tooltips="@image{%.3g}", formatters={"@image": "printf"})
     )
     scale = _scale(mapper, max_width)
+    scale.xaxis.formatter = PrintfTickFormatter(format="%.3g")
     overlay = Panel(
         _titled("Map over the image", max_width, above, scale), above, values, mapper, scale
     )
@@ -411,6 +413,7 @@ def _stage(
             disable_math=True,
             sizing_mode="stretch_width",
             html_attributes={"aria-live": "polite"},
+            margin=(5, 0, 0, 0),
         ),
         patch=select("Patch", patches, 150),
         part=part,
@@ -479,7 +482,7 @@ def _page(
     ]
     band = Select(
         title="Band",
-        value="0",
+        value=str(atlas.sensor.rgb[0]),
         options=[(str(i), text) for i, text in enumerate(_band_names(atlas))],
         width=110,
     )
@@ -596,7 +599,7 @@ def _live(
     looks = list(atlas.picture(patches[0]))
     stage = _stage(atlas, patches, [*places, "your own box"], looks, _KINDS, max_width)
     bands = CheckboxButtonGroup(
-        labels=_band_names(atlas), active=[0], name="Bands, their maps summed"
+        labels=_band_names(atlas), active=[atlas.sensor.rgb[0]], name="Bands, their maps summed"
     )
     rows = RangeSlider(
         title="Rows", start=0, end=atlas.height, value=(0, atlas.height), step=1, width=180
@@ -639,6 +642,7 @@ def _live(
         disable_math=True,
         sizing_mode="stretch_width",
         styles={"color": "var(--dcf-muted)"},
+        margin=(5, 0, 0, 0),
     )
     return stage.layout(bands, controls(rows, columns), hint)
 
