@@ -154,7 +154,7 @@ def fit(
     accelerator = _accelerator(device, precision, accumulate)
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
-    if exposure is not None and not 0 < exposure[0] <= exposure[1]:
+    if exposure is not None and not 0 < exposure[0] <= exposure[1] < math.inf:
         raise ValueError(
             f"exposure must be two factors, the smaller first, for example (0.5, 3), got {exposure}"
         )

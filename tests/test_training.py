@@ -23,7 +23,14 @@ from torch.utils.data import DataLoader
 from dcfnet import DataError, training
 from dcfnet.models import build_network, load_weights
 from dcfnet.runs import COLUMNS, History, RunError, RunFolder
-from dcfnet.training import LiveCurve, evaluate_network, fit, recompute_norms, symmetry
+from dcfnet.training import (
+    LiveCurve,
+    evaluate_network,
+    expose,
+    fit,
+    recompute_norms,
+    symmetry,
+)
 from dcfnet.wald import exp_upsample
 
 BANDS = 4
@@ -187,6 +194,16 @@ def test_schedule_and_average(train, valid, tmp_path):
     assert evaluate_network(model, valid)["loss"] == pytest.approx(history["valid_loss"][-1])
 
 
+def test_a_trapezoid_is_constant_and_falls_over_the_last_fifth(train, valid):
+    history = fit(network("dicnn"), train, valid, epochs=10, lr=1e-2, schedule="trapezoid", **QUIET)
+    done = (5 * np.arange(1, 11) - 1) / 50  # before the last step of each epoch
+    assert np.allclose(history["lr"], 1e-2 * np.minimum(1, 5 * (1 - done)))
+    assert (history["lr"][:8] == 1e-2).all()
+    assert 0 < history["lr"][-1] < history["lr"][-2] < 1e-2
+    with pytest.raises(ValueError, match="schedule must be one of constant, cosine, trapezoid"):
+        fit(network(), train, valid, epochs=1, schedule="triangle", **QUIET)
+
+
 def test_bfloat16_leaves_weights_and_network_as_they_are(train, valid):
     model = network("dcfnet")
     history = fit(model, train, valid, epochs=2, **{**QUIET, "precision": "bf16"})
@@ -248,18 +265,22 @@ def test_each_patch_comes_at_most_once_per_epoch_and_turns_all_ways():
     order.epoch = 2
     assert first != list(order)
     assert len(first) == len(order) == 20
-    seen = [pair for batch in first for pair in batch]
-    assert len({index for index, _ in seen}) == 200
-    assert {number for _, number in seen} == set(range(8))
+    seen = [drawn for batch in first for drawn in batch]
+    assert len({index for index, _, _ in seen}) == 200
+    assert {number for _, number, _ in seen} == set(range(8))
+    assert {factor for _, _, factor in seen} == {1.0}
     order.epoch, order.first = 1, 17
     assert list(order) == first[17:]
 
 
 @pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (2, 3), (1, 4)])
 def test_processes_share_each_batch(processes, accumulate):
-    whole = list(training._Order(50, 12, seed=0, augment=True))
+    chance = {"seed": 0, "augment": True, "exposure": (0.5, 3.0)}
+    whole = list(training._Order(50, 12, **chance))
     shares = [
-        list(training._Order(50, 12, 0, True, None, accumulate, rank, processes))
+        list(
+            training._Order(50, 12, **chance, accumulate=accumulate, rank=rank, processes=processes)
+        )
         for rank in range(processes)
     ]
     for step, batch in enumerate(whole):
@@ -284,6 +305,89 @@ def test_the_eight_symmetries(train):
 def test_ms_that_lms_does_not_pass_through_is_turned_itself(train):
     patch = {**train[0], "ms": train[0]["ms"] + 0.1}
     assert torch.equal(symmetry(patch, 1)["ms"], patch["ms"].flip(-1))
+
+
+# --- Exposure ---------------------------------------------------------------------------------
+
+
+def test_exposure_brightens_all_images_alike(train):
+    patch = {key: image.abs() / 4 for key, image in train[0].items()}
+    brighter = expose(patch, 1.5)
+    assert all(torch.allclose(brighter[key], 1.5 * image) for key, image in patch.items())
+    darker = expose(patch, 0.5)
+    assert all(torch.allclose(darker[key], 0.5 * image) for key, image in patch.items())
+
+
+@pytest.mark.parametrize("brightest", ["pan", "gt"])
+def test_exposure_ends_where_the_sensor_saturates(train, brightest):
+    patch = {key: image.abs() / 8 for key, image in train[0].items()}
+    patch[brightest][0, 3, 5] = 0.8
+    most = expose(patch, 3.0)
+    assert max(most["pan"].max(), most["gt"].max()).item() == pytest.approx(1)
+    assert torch.allclose(most["ms"], patch["ms"] / 0.8)  # one factor for all
+
+
+def test_exposure_of_a_patch_without_data():
+    black = {"pan": torch.zeros(1, 4, 4), "gt": torch.zeros(BANDS, 4, 4)}
+    assert all(torch.equal(expose(black, 3.0)[key], image) for key, image in black.items())
+
+
+def test_factors_come_from_seed_and_epoch_alone():
+    def factors(seed, epoch, first=0, exposure=(0.5, 3.0)):
+        order = training._Order(2000, 10, seed=seed, augment=True, exposure=exposure)
+        order.epoch, order.first = epoch, first
+        return [drawn for batch in order for drawn in batch]
+
+    drawn = factors(0, 1)
+    assert drawn == factors(0, 1)
+    assert factors(0, 1, first=150) == drawn[1500:]  # also when resumed within the epoch
+    values = np.array([factor for _, _, factor in drawn])
+    assert (values >= 0.5).all() and (values <= 3).all()
+    # Even in the logarithm: as often halved as doubled, were the range (0.5, 2).
+    assert np.log(values).mean() == pytest.approx(np.log(1.5) / 2, abs=0.05)
+    for other in (factors(1, 1), factors(0, 2)):
+        assert [factor for _, _, factor in other] != values.tolist()
+    # Order and orientation are those of a run without exposure.
+    assert [d[:2] for d in drawn] == [d[:2] for d in factors(0, 1, exposure=None)]
+
+
+def test_exposure_is_what_the_network_sees(train, valid):
+    """By a factor that is no chance: training loss scales with its square, validation does not."""
+    dim = [{key: image / 8 for key, image in patch.items()} for patch in train]
+    run = {"epochs": 1, "lr": 1e-12, "augment": False, **QUIET}
+    plain = fit(network("dicnn"), dim, valid, **run)
+    twice = fit(network("dicnn"), dim, valid, exposure=(2.0, 2.0), **run)
+    assert twice["train_loss"][0] != pytest.approx(plain["train_loss"][0])
+    assert twice["valid_loss"][0] == pytest.approx(plain["valid_loss"][0], rel=1e-6)
+
+    bright = [{key: 2 * image for key, image in patch.items()} for patch in dim]
+    same_light = fit(network("dicnn"), bright, valid, **run)
+    assert twice["train_loss"][0] == pytest.approx(same_light["train_loss"][0], rel=1e-6)
+
+
+@pytest.mark.parametrize("exposure", [(3, 0.5), (0, 2), (-1, 2), (0.5, np.inf), (np.nan, 2)])
+def test_exposure_that_cannot_be_is_refused(train, valid, exposure):
+    with pytest.raises(ValueError, match="exposure must be two factors, the smaller first"):
+        fit(network(), train, valid, epochs=1, exposure=exposure, **QUIET)
+
+
+def test_exposed_runs_resume_bit_for_bit(train, valid, tmp_path):
+    run = {"epochs": 3, "average": 0.9, "exposure": (0.5, 3.0), "schedule": "trapezoid", **QUIET}
+    fit(network(), train, valid, run_dir=tmp_path / "whole", **run)
+    for _ in range(50):
+        history = fit(
+            network(), train, valid, run_dir=tmp_path / "parts", resume=True, max_seconds=0, **run
+        )
+        if history.finished:
+            break
+    assert history.finished
+    assert same(checkpoint(tmp_path / "parts"), checkpoint(tmp_path / "whole"))
+
+    record = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert record["settings"]["exposure"] == [0.5, 3.0]
+    other = {**run, "exposure": None}
+    with pytest.raises(RunError, match=r"exposure was \[0\.5, 3\.0\], is None"):
+        fit(network(), train, valid, run_dir=tmp_path / "whole", resume=True, **other)
 
 
 # --- History ----------------------------------------------------------------------------------
@@ -585,7 +689,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch(train, valid, tmp_path)
     data = Poisoned(train)
     order = training._Order(20, 4, seed=0, augment=True)
     order.epoch = 3
-    batch_of = {index: step for step, batch in enumerate(order, 1) for index, _ in batch}
+    batch_of = {index: step for step, batch in enumerate(order, 1) for index, _, _ in batch}
 
     def poison(history):
         if len(history) == 2:
