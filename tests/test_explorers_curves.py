@@ -63,10 +63,10 @@ def test_curves_are_the_histories(runs, tmp_path, open_page):
         "hours": lambda run: run.history["seconds"].cumsum() / 3600,
         "operations": lambda run: run.history["epoch"] * run.operations_per_epoch / 1e15,
     }
-    for axis, numbers in expected.items():
-        against.select_option(axis)
-        for column in ("train_loss", "valid_loss", "sam", "ergas", "psnr"):
-            measure.select_option(column)
+    for i, numbers in enumerate(expected.values()):
+        against.select_option(index=i)
+        for j, column in enumerate(("train_loss", "valid_loss", "sam", "ergas", "psnr")):
+            measure.select_option(index=j)
             for curve, run in zip(seen(view)["curves"], runs.values(), strict=True):
                 np.testing.assert_allclose(curve["x"], numbers(run))
                 np.testing.assert_allclose(curve["y"], run.history[column])
