@@ -75,7 +75,7 @@ def test_the_kernel_answers_every_control(lab, open_page):
     assert live.get_by_label("Averaged over", exact=True).evaluate(
         "(it) => it.selectedOptions[0].text"
     ) == ("your own box")
-    handle = live.get_by_role("slider").first
+    handle = live.get_by_role("slider").nth(1)  # after the opacity
     handle.focus()
     answered("a slider of rows", lambda: [handle.press("ArrowLeft") for _ in range(5)])
     assert [

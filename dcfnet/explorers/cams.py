@@ -56,6 +56,7 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 # Purple is negative, orange positive, and zero is white, for colour-blind readers as well.
 _SIGNED = [to_hex(colour) for colour in colormaps["PuOr_r"](np.linspace(0, 1, 256))]
+_KEPT = 8000  # maps, of 16 kB at most for a patch of 64 x 64
 _KINDS = {
     "after": "map, ReLU after the sum",
     "before": "map, ReLU before the sum",
@@ -143,6 +144,8 @@ class CamAtlas:
         edges = _edges(box, self.height, self.width)
         key = (patch, part, kind) if kind == "feature" else (patch, part, kind, bands, edges)
         if key not in self._maps:
+            if len(self._maps) >= _KEPT:
+                self._maps.clear()  # made again from what the passes left, in no time
             self._maps[key] = self._map(patch, part, kind, bands, edges)
         return self._maps[key]
 
@@ -572,7 +575,12 @@ _SHOW = """
     dcfnetViews.show(picture, image, image + 1, image + 2);
     band.disabled = region.disabled = kinds == "feature";
     const lowest = rectified ? 0 : Math.min(...values), greatest = Math.max(...values);
-    const number = (it) => Number(it.toPrecision(3)).toString().replace("-", "−");
+    const sign = (it) => String(it).replace("-", "−");
+    const number = (it) => {
+        if (it == 0 || Math.abs(it) >= 1e-3 && Math.abs(it) < 1e5) return sign(+it.toPrecision(3));
+        const [digits, power] = it.toExponential(2).split("e").map(Number);
+        return `${sign(digits)} × 10<sup>${sign(power)}</sup>`;
+    };
     words.text = `${facts[n]} The map runs from ${number(lowest)} to ${number(greatest)}.`;
 """
 
@@ -644,7 +652,8 @@ def _live(
         styles={"color": "var(--dcf-muted)"},
         margin=(5, 0, 0, 0),
     )
-    return stage.layout(bands, controls(rows, columns), hint)
+    heading = Div(text="Bands, their maps summed", disable_math=True, margin=(0, 5, 0, 5))
+    return stage.layout(column(heading, bands), controls(rows, columns), hint)
 
 
 _DRAWN = """
@@ -750,4 +759,10 @@ def _rgba(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    """Three digits as HTML, as the page writes them too."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        text = f"{float(f'{value:.3g}'):g}"
+    else:
+        digits, power = f"{value:.2e}".split("e")
+        text = f"{float(digits):g} × 10<sup>{int(power)}</sup>"
+    return text.replace("-", "−")
