@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dcfnet.errors import DataError
+from dcfnet.fuse_cli import add_fuse_parser
 from dcfnet.patches import build_data, check_h5, data_dir
 from dcfnet.scenes import SCENES
 from dcfnet.sensors import SENSORS, get_sensor
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_train_parser(commands)
     add_evaluate_parser(commands)
+    add_fuse_parser(commands)
     return parser
 
 

@@ -1,11 +1,23 @@
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from dcfnet import WV3, DataError, build_network
-from dcfnet.fuse import fuse_sample
+from dcfnet import WV3, DataError, build_network, load_trained
+from dcfnet.cli import main
+from dcfnet.fuse import fuse_files, fuse_sample, fuse_scene, tiles_along
 from dcfnet.models import NETWORKS
-from dcfnet.wald import Sample
+from dcfnet.simulation import simulate_scene
+from dcfnet.wald import Sample, degrade, full_resolution
 
 
 @pytest.fixture
@@ -43,3 +55,301 @@ def test_the_networks_mode_is_restored_even_after_an_error(sample):
     model = build_network("fusionnet").train()
     fuse_sample(model, sample, WV3)
     assert model.training
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small DCFNet whose details are not zero, so that tiles can differ."""
+    torch.manual_seed(0)
+    model = build_network("dcfnet", width=0.125)
+    with torch.no_grad():
+        model.head.out.weight.normal_(0, 0.003)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return simulate_scene(128, seed=3).crop(slice(16, 112), slice(16, 112))
+
+
+@given(st.integers(1, 400), st.integers(1, 64), st.integers(0, 31))
+def test_tiles_cover_an_axis_once(size, tile, overlap):
+    assume(2 * overlap < tile)
+    tiles = tiles_along(size, tile, overlap)
+    assert [t.keep_start for t in tiles] == [0, *(t.keep_stop for t in tiles[:-1])]
+    assert tiles[-1].keep_stop == size
+    assert len({t.stop - t.start for t in tiles}) == 1
+    for t in tiles:
+        assert 0 <= t.start <= t.keep_start < t.keep_stop <= t.stop <= size
+        assert t.keep_start - t.start >= overlap or t.start == 0
+        assert t.stop - t.keep_stop >= overlap or t.stop == size
+
+
+@pytest.mark.parametrize("tile, overlap", [(64, 32), (0, 0), (64, -4)])
+def test_tiles_that_keep_nothing_are_refused(network, scene, tile, overlap):
+    with pytest.raises(ValueError, match="less than half"):
+        fuse_scene(network, scene, tile=tile, overlap=overlap)
+
+
+def test_tiles_through_ms_pixels_are_refused(network, scene):
+    with pytest.raises(ValueError, match="multiples of 4"):
+        fuse_scene(network, scene, tile=66)
+
+
+def test_one_tile_is_one_pass_away_from_the_borders(network, scene):
+    whole = fuse_scene(network, scene, tile=384, device="cpu")
+    expected = fuse_sample(network, full_resolution(scene), scene.sensor)
+    inner = np.s_[:, 128:-128, 128:-128]
+    difference = np.abs(whole - expected)[inner].max()
+    assert difference < 0.5 < np.abs(expected - full_resolution(scene).lms)[inner].max()
+
+
+def test_interpolation_of_tiles_is_that_of_the_whole(scene):
+    class Interpolation(torch.nn.Module):
+        """Gives lms back."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, pan, ms, lms):
+            return lms * self.weight
+
+    tiled = fuse_scene(Interpolation(), scene, tile=64, overlap=8, device="cpu")
+    lms = full_resolution(scene).lms
+    inner = np.s_[:, 36:-36, 36:-36]
+    np.testing.assert_allclose(tiled[inner], lms[inner], rtol=1e-5, atol=1e-3)
+
+
+def test_seams_are_no_worse_than_the_rest(network, scene):
+    """Against one pass, pixels beside seams may differ little, and less with more overlap."""
+    one = fuse_scene(network, scene, tile=384, device="cpu")
+    details = np.abs(one - full_resolution(scene).lms).mean()
+    seam = []
+    for overlap in (0, 32):
+        tiled = fuse_scene(network, scene, tile=128, overlap=overlap, device="cpu")
+        beside = np.zeros(scene.pan.shape, bool)
+        for tile in tiles_along(96, 32, overlap // 4)[1:]:
+            y = 4 * tile.keep_start
+            beside[y - 2 : y + 2] = beside[:, y - 2 : y + 2] = True
+        seam.append(np.abs(tiled - one)[:, beside].mean())
+    assert seam[1] < 0.5 * seam[0]
+    assert seam[1] < 0.1 * details
+
+
+def test_no_data_stays_no_data_and_does_not_bleed(network, scene):
+    mask = np.ones_like(scene.mask)
+    mask[:, :10] = False
+    ms, pan = scene.ms * mask, scene.pan.copy()
+    pan[:, :40] = 0
+    holed = dataclasses.replace(scene, ms=ms, pan=pan, mask=mask)
+    fused = fuse_scene(network, holed, device="cpu")
+    assert not fused[:, :, :40].any()
+    beside = fused[:, :, 40:44].mean() / scene.ms[:, :, 10].mean()
+    assert 0.7 < beside < 1.4  # zeros beyond the border would pull it down
+
+
+# --- files
+
+CRS = "EPSG:32613"
+
+
+def write(path, image, pixel, nodata=None, crs=CRS, names=(), shift=(0.0, 0.0)):
+    transform = Affine(pixel, 0, 487000 + shift[0], 0, -pixel, 4445000 + shift[1])
+    with rasterio.open(
+        path, "w", driver="GTiff", count=len(image), height=image.shape[1], width=image.shape[2],
+        dtype=image.dtype, transform=transform, crs=crs, nodata=nodata,
+    ) as file:  # fmt: skip
+        file.write(image)
+        for i, name in enumerate(names, 1):
+            file.set_band_description(i, name)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path, scene):
+    ms = write(tmp_path / "ms.tif", scene.ms, 1.2, names=[f"band {b}" for b in WV3.bands])
+    return ms, write(tmp_path / "pan.tif", scene.pan[None], 0.3)
+
+
+def fuse(network, files, out, **options):
+    options = {"tile": 128, "overlap": 16, "device": "cpu"} | options
+    return fuse_files(network, *files, out, WV3, **options)
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+def leftovers(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_is_the_scene_rounded_with_everything_kept(network, scene, files, tmp_path):
+    out = fuse(network, files, tmp_path / "new" / "out.tif")
+    expected = fuse_scene(network, scene, tile=128, overlap=16, device="cpu")
+    expected = np.where(scene.pan > 0, np.clip(np.rint(expected), 1, 2047), 0)
+    with rasterio.open(out) as file, rasterio.open(files[1]) as pan:
+        np.testing.assert_array_equal(file.read(), expected)
+        assert (file.crs, file.transform, file.shape) == (pan.crs, pan.transform, pan.shape)
+        assert file.descriptions == tuple(f"band {b}" for b in WV3.bands)
+        assert set(file.dtypes) == {"uint16"} and file.nodata == 0
+        assert file.profile["tiled"] and file.compression.name == "deflate"
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert leftovers(out.parent) == []
+
+
+def test_gdalinfo_sees_the_georeferencing(network, files, tmp_path):
+    if not shutil.which("gdalinfo"):
+        pytest.skip("gdalinfo is not installed")
+    out = fuse(network, files, tmp_path / "out.tif")
+
+    def info(path):
+        run = subprocess.run(["gdalinfo", "-json", path], capture_output=True, check=True)
+        return json.loads(run.stdout)
+
+    found, pan = info(out), info(files[1])
+    assert found["geoTransform"] == pan["geoTransform"] and found["size"] == pan["size"]
+    assert "UTM zone 13N" in found["coordinateSystem"]["wkt"]
+    assert len(found["bands"]) == 8 and found["bands"][0]["noDataValue"] == 0
+
+
+def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
+    scene = simulate_scene(128, seed=3).crop(slice(16, 112), slice(16, 112))
+    files = (
+        write(tmp_path / "ms.tif", scene.ms, 1.2),
+        write(tmp_path / "pan.tif", scene.pan[None], 0.3),
+    )
+    fused = read(fuse(load_trained("dcfnet"), files, tmp_path / "out.tif", overlap=32))
+    inner = np.s_[:, 8:-8, 8:-8]
+    errors = [
+        np.sqrt(((degrade(image, WV3) - scene.ms)[inner] ** 2).mean())
+        for image in (fused, full_resolution(scene).lms)
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path):
+    expected = read(fuse(network, files, tmp_path / "expected.tif", tile=96))
+    weights, out = tmp_path / "weights.pt", tmp_path / "out.tif"
+    torch.save(network.state_dict(), weights)
+    code = f"""
+import os, signal, torch
+from dcfnet import WV3, build_network
+from dcfnet.fuse import fuse_files
+model = build_network("dcfnet", width=0.125)
+model.load_state_dict(torch.load({str(weights)!r}))
+def kill(row, rows):
+    if row == 2: os.kill(os.getpid(), signal.SIGKILL)
+fuse_files(model, {str(files[0])!r}, {str(files[1])!r}, {str(out)!r}, WV3, tile=96, overlap=16,
+           device="cpu", on_row=kill)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()
+    assert not out.exists()
+    rows = []
+    fuse(network, files, out, tile=96, on_row=lambda row, _: rows.append(row))
+    assert rows[0] == 3
+    np.testing.assert_array_equal(read(out), expected)
+    assert leftovers(tmp_path) == []
+
+
+def test_work_of_other_settings_is_not_resumed(network, files, tmp_path):
+    def stop(row, rows):
+        raise KeyboardInterrupt
+
+    out, rows = tmp_path / "out.tif", []
+    with pytest.raises(KeyboardInterrupt):
+        fuse(network, files, out, on_row=stop)
+    fuse(network, files, out, overlap=32, on_row=lambda row, _: rows.append(row))
+    assert rows[0] == 1
+
+
+def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    with pytest.raises(OSError, match="GiB free"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+        fuse(network, files, out)
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Larger than the work file of rows, smaller than what is asked for.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(OSError):
+            fuse(network, files, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not out.exists()
+
+
+def test_another_no_data_value_is_kept(network, scene, tmp_path):
+    ms = scene.ms.copy()
+    ms[:, :8] = 65535
+    files = (
+        write(tmp_path / "ms.tif", ms, 1.2, nodata=65535),
+        write(tmp_path / "pan.tif", scene.pan[None], 0.3),
+    )
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        image = file.read()
+        assert file.nodata == 65535
+    assert (image[:, :32] == 65535).all() and (image[:, 32:] <= 2047).all()
+
+
+def test_sizes_that_do_not_fit_are_cropped_to_common_ground(network, scene, tmp_path):
+    files = (
+        write(tmp_path / "ms.tif", scene.ms[:, :, :61], 1.2),
+        write(tmp_path / "pan.tif", scene.pan[None, 6:, :250], 0.3, shift=(0, -1.8)),
+    )
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        assert file.shape == (4 * 94, 4 * 61)
+        assert file.transform.f == pytest.approx(4445000 - 2.4)
+
+
+BAD = {
+    "a fraction of a pixel": (lambda s: {"shift": (0.1, 0)}, "whole PAN pixels"),
+    "elsewhere": (lambda s: {"shift": (5000, 0)}, "do not overlap"),
+    "no coordinate system": (lambda s: {"crs": None}, "coordinate system"),
+    "too many bands": (lambda s: {"image": np.stack([s.pan] * 2)}, "2 bands"),
+    "reflectances": (lambda s: {"image": s.pan[None] / np.float32(2047)}, "whole digital"),
+    "16 bits": (lambda s: {"image": s.pan[None] * np.uint16(30)}, "expected 0 to 2047"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_pairs_that_do_not_fit_are_refused(network, scene, files, tmp_path, what):
+    make, message = BAD[what]
+    options = {"image": scene.pan[None], "pixel": 0.3} | make(scene)
+    pan = write(tmp_path / "bad.tif", **options)
+    with pytest.raises(DataError, match=message):
+        fuse(network, (files[0], pan), tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists() and leftovers(tmp_path) == []
+
+
+def test_files_are_not_overwritten_unasked(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    out.write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        fuse(network, files, out)
+    with pytest.raises(DataError, match="is an input"):
+        fuse(network, files, files[0], overwrite=True)
+    assert out.read_text() == "mine"
+    fuse(network, files, out, overwrite=True)
+    assert read(out).shape == (8, 384, 384)
+
+
+def test_a_truncated_file_is_a_data_error(network, files, tmp_path):
+    data = files[1].read_bytes()
+    files[1].write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="cannot read"):
+        fuse(network, files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
+
+
+def test_the_command(files, tmp_path, capsys):
+    args = ["fuse", "--ms", str(files[0]), "--pan", str(files[1]), "--sensor", "wv3"]
+    args += ["--network", "pannet", "--device", "cpu", str(tmp_path / "out.tif")]
+    assert main(args) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out.tif")
+    assert main(args) == 2
+    assert "exists already" in capsys.readouterr().err
