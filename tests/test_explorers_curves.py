@@ -5,6 +5,8 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra book is not installed")
 
+from bokeh.models import ColumnDataSource
+
 from dcfnet import explorers as ex
 from dcfnet.runs import read_run
 from tests.test_explorers import show
@@ -98,6 +100,17 @@ def test_a_network_can_be_left_out(runs, tmp_path, open_page):
     view.locator("input[type=checkbox]").nth(1).uncheck()
     assert [curve["visible"] for curve in seen(view)["curves"]] == [True, False]
     assert [dot["visible"] for dot in seen(view)["dots"]] == [True, False]
+
+
+def test_the_dot_is_at_the_optimal_epoch_where_there_is_one(runs):
+    run = runs["DiCNN"]
+    rows = run.history.rows
+    losses = [3.0, 2.0, *[2.5] * 100, 1.0]  # optimal by its definition, though not the lowest
+    rows[:] = [{**rows[0], "epoch": e, "valid_loss": v} for e, v in enumerate(losses, 1)]
+    assert (run.history.optimal_epoch(), run.history.best_epoch()) == (2, 103)
+    sources = ex.convergence({"DiCNN": run}).select({"type": ColumnDataSource})
+    dots = [s.data["epoch"].tolist() for s in sources if len(s.data["epoch"]) == 1]
+    assert dots == [[2.0]]
 
 
 def test_no_run_is_refused():

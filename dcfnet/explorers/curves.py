@@ -57,7 +57,8 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
         max_width: The plot grows with the page up to this width, in pixels.
 
     Returns:
-        The layout. A dot marks the epoch of the lowest validation loss of each run.
+        The layout. A dot marks each run's optimal epoch or, where none is reached, the epoch of
+        its lowest validation loss.
 
     Raises:
         ValueError: There is no run.
@@ -70,7 +71,7 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
     smooth = Slider(title="Mean over epochs", start=1, end=21, step=2, value=1, width=180)
     shown = CheckboxGroup(labels=list(runs), active=list(range(len(runs))), inline=True)
 
-    full, lines, marks = [], [], []
+    full, lines, marks, marked = [], [], [], []
     for run in runs.values():
         history = run.history
         table = {
@@ -82,7 +83,8 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
         }
         full.append({name: np.asarray(values, float).tolist() for name, values in table.items()})
         start = {"x": table["epoch"], "y": table["valid_loss"], "epoch": table["epoch"]}
-        best = int(np.argmin(table["valid_loss"]))
+        best = (history.optimal_epoch() or history.best_epoch()) - 1
+        marked.append(best)
         lines.append(ColumnDataSource(start))
         marks.append(ColumnDataSource({k: v[best : best + 1] for k, v in start.items()}))
 
@@ -113,7 +115,7 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
     update = CustomJS(
         args={
             "x": x, "y": y, "scale": scale, "smooth": smooth, "shown": shown, "full": full,
-            "lines": lines, "marks": marks, "plots": plots, "glyphs": glyphs,
+            "lines": lines, "marks": marks, "marked": marked, "plots": plots, "glyphs": glyphs,
             "titles": {**_X, **_Y},
         },
         code="""
@@ -127,7 +129,7 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
                     return near.reduce((a, b) => a + b) / near.length;
                 });
                 lines[i].data = {x: table[x.value], y: mean, epoch: table.epoch};
-                const best = table.valid_loss.indexOf(Math.min(...table.valid_loss));
+                const best = marked[i];
                 marks[i].data = {
                     x: [table[x.value][best]], y: [mean[best]], epoch: [table.epoch[best]],
                 };
