@@ -235,6 +235,9 @@ def build_data(scene: str | None = None, *, progress: bool = True) -> dict[str, 
 
 _HINT = "see data/README.md for the layout"
 
+# What h5py raises for damaged files, depending on where the damage is.
+_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+
 
 def _open_h5(path: Path) -> h5py.File:
     if not path.exists():
@@ -242,12 +245,27 @@ def _open_h5(path: Path) -> h5py.File:
             f"{path} does not exist: expected an HDF5 file; run `dcfnet data` to build those of "
             "the book's scene"
         )
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise DataError(f"{path} cannot be opened as HDF5: expected a file, found a folder or pipe")
     try:
         return h5py.File(path, "r")
-    except OSError as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be opened as HDF5 ({error}): expected a complete file; copy or "
             "build it again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be read ({error or type(error).__name__}): expected a complete file "
+            "whose patches fit into memory; copy or build it again"
         ) from error
 
 
@@ -310,6 +328,16 @@ def _check_structure(file: h5py.File, path: Path, sensor: Sensor | None) -> int:
     return n
 
 
+def _read_patch(file: h5py.File, path: Path, key: str, i: int) -> np.ndarray:
+    try:
+        return file[key][i]
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path}: patch {i} of {key!r} cannot be read ({error}): expected a complete file "
+            "whose patches fit into memory; copy or build it again"
+        ) from error
+
+
 def _check_values(file: h5py.File, path: Path, sensor: Sensor | None, rows: Iterable[int]) -> None:
     """Finite digital numbers within the sensor's range."""
     top = (sensor or WV3).max_value
@@ -318,13 +346,7 @@ def _check_values(file: h5py.File, path: Path, sensor: Sensor | None, rows: Iter
         for key in ("ms", "lms", "pan", "gt"):
             if key not in file:
                 continue
-            try:
-                values = file[key][i]
-            except OSError as error:
-                raise DataError(
-                    f"{path}: patch {i} of {key!r} cannot be read ({error}): expected a complete "
-                    "file; copy or build it again"
-                ) from error
+            values = _read_patch(file, path, key, i)
             if not np.isfinite(values).all():
                 raise DataError(
                     f"{path}: patch {i} of {key!r} holds NaN or infinity, expected digital "
@@ -358,7 +380,7 @@ def check_h5(path: str | Path, sensor: Sensor | None = None, *, progress: bool =
         DataError: It cannot be used; the message says why and what to do.
     """
     path = Path(path)
-    with _open_h5(path) as file:
+    with _damage_reported(path), _open_h5(path) as file:
         sensor = sensor or _noted_sensor(file)
         n = _check_structure(file, path, sensor)
         bar = tqdm(range(n), desc=path.name, unit="patch", disable=not progress)
@@ -399,7 +421,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.sensor = sensor
         self._file: h5py.File | None = None
         self._pid: int | None = None
-        with _open_h5(self.path) as file:
+        with _damage_reported(self.path), _open_h5(self.path) as file:
             self._length = _check_structure(file, self.path, sensor)
             # A few patches tell a wrong scale; check_h5 looks at all of them.
             few = sorted({0, self._length // 2, self._length - 1})
@@ -410,15 +432,18 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """One patch: float32 tensors in [0, 1], by name."""
+        """One patch: float32 tensors in [0, 1], by name.
+
+        Raises:
+            DataError: The file is damaged there.
+        """
         if not -self._length <= index < self._length:
             raise IndexError(f"patch {index} of {self._length}")
         file = self._opened()
         index %= self._length
         scale = np.float32(self.sensor.max_value)
-        return {
-            key: torch.from_numpy(file[key][index].astype(np.float32) / scale) for key in self.keys
-        }
+        patch = {key: _read_patch(file, self.path, key, index) for key in self.keys}
+        return {key: torch.from_numpy(v.astype(np.float32) / scale) for key, v in patch.items()}
 
     def _opened(self) -> h5py.File:
         # An HDF5 handle must not be shared with a forked worker.

@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import json
-import pickle
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -138,24 +137,33 @@ class History:
         path = Path(path)
         if not path.is_file():
             raise DataError(f"there is no file {path}: expected the history.csv of a training run")
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read ({error}): copy or train it again") from error
+        table = csv.DictReader(io.StringIO(text))
+        try:
             if tuple(table.fieldnames or ()) != COLUMNS:
                 raise DataError(
-                    f"{path} has the columns {', '.join(table.fieldnames or ()) or '(none)'}: "
-                    f"expected {', '.join(COLUMNS)}; pass the history.csv of a training run"
+                    f"{path} has the columns {', '.join(table.fieldnames or ())[:200] or '(none)'}:"
+                    f" expected {', '.join(COLUMNS)}; pass the history.csv of a training run"
                 )
-            try:
-                rows = [
-                    {c: int(row[c]) if c == "epoch" else float(row[c]) for c in COLUMNS}
-                    for row in table
-                ]
-            except (TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path}, line {table.line_num}, holds no number where one is expected "
-                    f"({error}); copy or train it again"
-                ) from error
+            rows = [cls._row(number, row) for number, row in enumerate(table, 1)]
+        except DataError:
+            raise
+        except (TypeError, ValueError, csv.Error) as error:
+            raise DataError(
+                f"{path}, line {table.line_num}, holds no number where one is expected "
+                f"({error!s:.200}); copy or train it again"
+            ) from error
         return cls(rows)
+
+    @staticmethod
+    def _row(number: int, cells: dict[str, str]) -> dict[str, float]:
+        row = {c: int(cells[c]) if c == "epoch" else float(cells[c]) for c in COLUMNS}
+        if row["epoch"] != number or np.isnan([row["train_loss"], row["valid_loss"]]).any():
+            raise ValueError(f"epoch {number} should come next, with losses that are no NaN")
+        return row
 
 
 class RunFolder:
@@ -210,13 +218,15 @@ class RunFolder:
         Raises:
             DataError: The file is not a checkpoint of this trainer.
         """
-        if not self.checkpoint.is_file():
+        if not self.checkpoint.exists():
             return None
         try:
+            if not self.checkpoint.is_file():  # to open a pipe would wait for ever
+                raise ValueError("no file")
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             if state["format"] != 1:
                 raise ValueError(f"format {state['format']}")
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        except Exception:  # torch.load lets through whatever its readers raise
             raise DataError(
                 f"{self.checkpoint} is no checkpoint of this trainer, or is damaged: copy it "
                 "again, or remove it to start afresh"
@@ -334,9 +344,11 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         run = Run(history, record)
-        if run.steps_per_epoch < 1 or not isinstance(run.network, str):
+        if type(run.steps_per_epoch) is not int or run.steps_per_epoch < 1:
             raise ValueError("no steps")
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        if not isinstance(run.network, str) or not isinstance(record["settings"]["options"], dict):
+            raise ValueError("no network")
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise DataError(
             f"{folder / 'run.json'} is no record of a training run ({error}): copy the folder "
             "again, or train the network anew"

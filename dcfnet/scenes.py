@@ -217,6 +217,8 @@ def _read_image(
     path: Path, bands: int, sensor: Sensor
 ) -> tuple[np.ndarray, np.ndarray, Affine, str | None]:
     """(C, H, W) uint16 with 0 for no data, (H, W) mask, transform, coordinate system."""
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise DataError(f"cannot read {path}: expected a GeoTIFF of {bands} band(s), found no file")
     try:
         with rasterio.open(path) as file:
             if file.count != bands:
@@ -226,12 +228,14 @@ def _read_image(
                     "check the order of the two files and the sensor"
                 )
             image, nodata = file.read(), file.nodata
-            transform, crs = file.transform, file.crs
-    except (RasterioError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+            transform = file.transform
+            crs = file.crs.to_string() if file.crs else None
+    except DataError:
+        raise
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
         raise DataError(
-            f"cannot read {path} ({error}): expected a complete GeoTIFF of {bands} band(s)"
+            f"cannot read {path} ({error}): expected a complete GeoTIFF of {bands} band(s) that "
+            "fits into memory"
         ) from error
     if not np.issubdtype(image.dtype, np.integer):
         raise DataError(
@@ -251,7 +255,7 @@ def _read_image(
         )
     if not mask.any():
         raise DataError(f"{path.name} holds no data: every pixel is 0 or the no-data value")
-    return image.astype(np.uint16), mask, transform, crs.to_string() if crs else None
+    return image.astype(np.uint16), mask, transform, crs
 
 
 def _common_ground(
@@ -264,12 +268,23 @@ def _common_ground(
     pan_name: str,
 ) -> tuple[slice, slice, int, int]:
     """Rows and columns of MS that PAN covers, and where they begin in PAN."""
+    for name, transform in ((ms_name, ms_transform), (pan_name, pan_transform)):
+        if not all(map(math.isfinite, transform)) or transform.determinant == 0:
+            raise DataError(
+                f"the pixels of {name} have no place or size ({tuple(transform[:6])}): expected "
+                "a georeferenced image, or none at all; set it with `gdal_edit.py -a_ullr`"
+            )
     # Maps MS pixel coordinates to PAN pixel coordinates: a scale and a shift, if all is well.
     if ms_transform.is_identity and pan_transform.is_identity:
         # No georeferencing at all: the two images must show the same ground.
         to_pan = Affine.scale(pan_shape[1] / ms_shape[1], pan_shape[0] / ms_shape[0])
     else:
         to_pan = ~pan_transform @ ms_transform
+    if not all(map(math.isfinite, to_pan)):
+        raise DataError(
+            f"the georeferencing of {ms_name} and {pan_name} cannot be compared: expected pixel "
+            f"sizes in a ratio of {ratio}, found {ms_transform.a} and {pan_transform.a}"
+        )
     found = (to_pan.a, to_pan.e)
     # Over the whole image the grids may drift apart by a tenth of a PAN pixel.
     tolerance = 0.1 / max(ms_shape)

@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from dcfnet import metrics
 from dcfnet.errors import DataError
 from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
-from dcfnet.runs import History, RunError, RunFolder, describe_data, versions
+from dcfnet.runs import COLUMNS, History, RunError, RunFolder, describe_data, versions
 from dcfnet.sensors import WV3, Sensor
 
 __all__ = ["LiveCurve", "evaluate_network", "expose", "fit", "recompute_norms", "symmetry"]
@@ -424,11 +424,24 @@ class _Run:
                 f"{self.folder.path} already holds a run: pass resume=True to go on with it, or "
                 "choose another run_dir"
             )
-        saved = self.folder.load()
+        try:
+            self._take_up(self.folder.load(), rank)
+        except (DataError, RunError):
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise DataError(
+                f"{self.folder.checkpoint} is no checkpoint of this run, or is damaged "
+                f"({error!s:.200}): copy it again, or remove the folder to train anew"
+            ) from error
+
+    def _take_up(self, saved: dict[str, Any], rank: int) -> None:
         _require_same(saved["settings"], self.settings, self.folder.path)
-        self.history.rows = saved["rows"]
-        self.step, self.loss_sum = saved["step"], saved["loss_sum"]
-        self.epoch_seconds, self.wall_seconds = saved["epoch_seconds"], saved["wall_seconds"]
+        self.history.rows = [
+            {c: (int if c == "epoch" else float)(row[c]) for c in COLUMNS} for row in saved["rows"]
+        ]
+        self.step, self.loss_sum = int(saved["step"]), float(saved["loss_sum"])
+        self.epoch_seconds = float(saved["epoch_seconds"])
+        self.wall_seconds = float(saved["wall_seconds"])
         self.model.load_state_dict(saved["model"])
         self.adam.load_state_dict(saved["adam"])
         if self.average:
@@ -438,6 +451,18 @@ class _Run:
             self.best.load_state_dict(saved["best"])
         if rank < len(saved["random"]):
             _set_random_state(saved["random"][rank], self.device)
+        epochs = [row["epoch"] for row in self.history.rows]
+        if epochs != [*range(1, len(epochs) + 1)] or self.step < 0:
+            raise ValueError("its epochs do not count from 1")
+        numbers = [self.loss_sum, self.epoch_seconds, self.wall_seconds]
+        for row in self.history.rows:
+            numbers += row["train_loss"], row["valid_loss"]
+        if any(map(math.isnan, numbers)):
+            raise ValueError("it holds NaN")
+        for parameter, moments in self.adam.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape or not moments[name].isfinite().all():
+                    raise ValueError(f"{name} of Adam does not fit")
 
     def _publish(self, new_best: bool) -> None:
         if not (self.folder and self.main):

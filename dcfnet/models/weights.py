@@ -59,33 +59,54 @@ def load_weights(path: str | Path) -> PansharpeningNetwork:
     """The network that `save_weights` wrote, on the CPU and in eval mode.
 
     Raises:
-        DataError: There is no such file, or it is not one that `save_weights` wrote.
+        DataError: There is no such file, it is not one that `save_weights` wrote, or its values
+            are not finite.
     """
     path = _existing(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{path} is not a complete safetensors file ({error}): pass one that "
             "dcfnet.models.save_weights wrote"
         ) from error
     try:
-        model = build_network(
-            header["network"], int(header["bands"]), **json.loads(header["options"])
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        kind = header["network"], int(header["bands"])
+        options = json.loads(header["options"])
+        # Without memory first: a damaged header may ask for a network of any size.
+        expected = _expected_shapes(*kind, **options)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise DataError(
             f"{path} does not say which network it holds: expected 'network', 'bands' and "
-            f"'options' in its metadata, found {header or 'none'} ({error}); pass a file that "
-            "dcfnet.models.save_weights wrote"
+            f"'options' in its metadata, found {header or 'none'!s:.300} ({error!s:.300}); pass a "
+            "file that dcfnet.models.save_weights wrote"
         ) from error
-    if (found := _shapes(state)) != (expected := _shapes(model.state_dict())):
-        raise DataError(f"{path} does not fit a {model.title}: {_difference(expected, found)}")
+    title = network_class(kind[0]).title
+    if (found := _shapes(state)) != expected:
+        raise DataError(f"{path} does not fit a {title}: {_difference(expected, found)}")
+    _require_sound(state, path)
+    model = build_network(*kind, **options)
     dtype = next((v.dtype for v in state.values() if v.is_floating_point()), torch.float32)
     model.to(dtype).load_state_dict(state)
     return model.eval()
+
+
+def _require_sound(state: Mapping[str, Tensor], path: Path) -> None:
+    """Finite real numbers, counts apart, and no negative variance."""
+    for key, value in state.items():
+        counts = key.endswith("num_batches_tracked")
+        if value.layout != torch.strided or value.is_floating_point() == counts:
+            raise DataError(
+                f"{path}: {key} holds {value.dtype} ({value.layout}), expected "
+                f"{'whole' if counts else 'floating-point'} numbers; copy or train it again"
+            )
+        if not torch.isfinite(value).all() or (key.endswith("running_var") and value.min() < 0):
+            raise DataError(
+                f"{path}: {key} holds NaN, infinity or a negative variance, so no image could be "
+                "computed; copy or train it again"
+            )
 
 
 def load_trained(name: str, directory: str | Path | None = None) -> PansharpeningNetwork:
@@ -146,6 +167,7 @@ def load_released(name: str, path: str | Path, bands: int = 8) -> PansharpeningN
         raise DataError(
             f"{path} is not a checkpoint of {network.title} for {bands} bands: {_guess(released)}"
         )
+    _require_sound(state, path)
     model = build_network(name, bands)
     model.load_state_dict(state)
     return model.eval()
