@@ -342,6 +342,8 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
     folder = (Path(directory) if directory is not None else data_dir() / "runs") / name
     history = History.read(folder / "history.csv")
     try:
+        if not (folder / "run.json").is_file():
+            raise ValueError("there is no file")
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         run = Run(history, record)
         if type(run.steps_per_epoch) is not int or run.steps_per_epoch < 1:
