@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from dcfnet import metrics
 from dcfnet.sensors import Sensor
@@ -223,10 +225,22 @@ def measure_blocks(
         By method, one number per block.
     """
     boxes = _boxes(gt, size)
-    return {
-        name: np.array([measure_one(gt[box], image[box]) for box in boxes])
-        for name, image in images.items()
-    }
+    with _one_thread():
+        return {
+            name: np.array([measure_one(gt[box], image[box]) for box in boxes])
+            for name, image in images.items()
+        }
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one thread: for arrays as small as a block, more wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def rows_of_blocks(gt: np.ndarray, size: int = 64) -> np.ndarray:
