@@ -86,7 +86,7 @@ def kernel_is_idle(address, token):
     return [session["kernel"]["execution_state"] for session in sessions] == ["idle"]
 
 
-def run_all(open_page, address: str, token: str, notebook: str, views: int):
+def run_all(open_page, address: str, token: str, notebook: str, views: int, seconds: float = 60):
     """A tab in which all cells of the notebook have run and its views, so many, are drawn."""
     tab = open_page(
         f"{address}/lab/tree/{notebook}?token={token}&reset",
@@ -109,6 +109,6 @@ def run_all(open_page, address: str, token: str, notebook: str, views: int):
         " && !document.querySelector('.dcf-view[data-view]:not([data-state=ready])')",
         arg=views,
         polling=200,
-        timeout=60_000,
+        timeout=1000 * seconds,
     )
     return tab

@@ -1,10 +1,13 @@
 """The explorer of class activation maps in JupyterLab: the kernel answers."""
 
+import shutil
+
 import pytest
 
 pytest.importorskip("jupyterlab", reason="the extra lab is not installed")
 pytest.importorskip("jupyter_bokeh", reason="the extra lab is not installed")
 
+from tests.conftest import ROOT
 from tests.lab import run_all, serving, write_notebook
 from tests.views import answers, picture
 
@@ -82,3 +85,26 @@ def test_the_kernel_answers_every_control(lab, open_page):
         fault for fault in tab.wrong if "dcf" in fault.lower() or "bokeh" in fault.lower()
     ] == []
     assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
+
+
+def test_a_chapter_is_run_and_its_explorer_answers(tmp_path, open_page, monkeypatch):
+    monkeypatch.setenv("DCFNET_SCENE", "simulated")
+    shutil.copy(ROOT / "book" / "10_inside_fusion.ipynb", tmp_path)
+    with serving(tmp_path) as server:
+        tab = run_all(open_page, *server, "10_inside_fusion.ipynb", views=1, seconds=240)
+        page = tab.page
+        live = page.locator(".dcf-view")
+        live.scroll_into_view_if_needed()
+        part = live.get_by_label("Part", exact=True)
+        part.wait_for(timeout=60_000)
+        page.wait_for_timeout(1000)
+        for label in (
+            "Stage 3, fused branch 0",
+            "Stage 3, T02: branch 2 to branch 0, as it arrives",
+        ):
+            before = picture(live)
+            part.select_option(label=label)
+            assert answers(live, before, 10), f"the kernel does not answer {label}"
+        before = picture(live)
+        live.get_by_text("7 N", exact=True).click()
+        assert answers(live, before, 10), "the kernel does not answer a band"

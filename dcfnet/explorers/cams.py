@@ -397,7 +397,7 @@ def _stage(
         )
         return Select(title=title, value=pairs[0][0], options=pairs, width=width)
 
-    part = Select(title="Part", value=next(iter(atlas.parts)), width=325)
+    part = Select(title="Part", value=next(iter(atlas.parts)), width=410)
     part.options = _grouped(atlas.parts)
     part.styles = {"max-width": "calc(100% - 10px)"}
     opacity = Slider(title="Map's opacity (%)", start=0, end=100, step=5, value=70, width=180)
