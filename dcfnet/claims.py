@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dcfnet import metrics
 from dcfnet.gradcam import GradCAM
-from dcfnet.models import DCFNet, PansharpeningNetwork, load_trained
+from dcfnet.models import NETWORKS, DCFNet, PansharpeningNetwork, load_trained
 from dcfnet.models.dcfnet import REMOVABLE
 from dcfnet.patches import patch_windows
 from dcfnet.probes import activations, effective_fields, field_radius
@@ -303,7 +303,7 @@ def lower_loss(runs: Mapping[str, Run], network: str = "dcfnet") -> Finding:
         effect = takes - below[0] if len(below) else -np.inf
         if len(below):
             shares.append((below[0] + 5) / (takes + 5))
-        what = f"below the lowest loss of {name} in fewer epochs (epochs saved)"
+        what = f"below the lowest loss of {_title(name)} in fewer epochs (epochs saved)"
         checks.append(Check(what, np.array([effect], float), "runs"))
     number = f"loss of {len(shares)} of {len(checks)} networks reached"
     if shares:
@@ -322,6 +322,10 @@ def _smooth(losses: np.ndarray, epochs: int = 5) -> np.ndarray:
     if len(losses) < epochs:
         return np.zeros(0)
     return np.convolve(losses, np.ones(epochs) / epochs, "valid")
+
+
+def _title(network: str) -> str:
+    return NETWORKS[network].title if network in NETWORKS else network
 
 
 def better_results(
@@ -348,10 +352,10 @@ def better_results(
         heading, sign = METRICS[metric]
         name = heading.split(" ")[0]
         gap = sign * (table.rows[network][metric] - table.rows[other][metric])
-        checks.append(Check(f"{name}: better than {other}", np.array([gap]), "regions"))
+        checks.append(Check(f"{name}: better than {_title(other)}", np.array([gap]), "regions"))
         if metric in blocks:
             of_blocks = sign * (blocks[metric][network] - blocks[metric][other])
-            shares.append((f"{name} against {other}", (of_blocks > 0).mean()))
+            shares.append((f"{name} against {_title(other)}", (of_blocks > 0).mean()))
     wins = sum(won for *_, won in compared)
     number = f"better in {wins} of {len(compared)} comparisons"
     if shares:
@@ -612,21 +616,26 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def activation_maps(
     model: DCFNet, patches: Patches, names: Sequence[str] = FUSED
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Grad-CAM of every band, brought to the MS image's size by means over pixels.
 
     Returns:
-        By part, (C, B, H/4, W/4), at least 0.
+        The maps, at least 0, and the signed maps, before the ReLU that makes maps of them; each
+        by part, (C, B, H/4, W/4).
     """
     size = patches.ms.shape[-2:]
     with GradCAM(model, names) as cam:
         cam(*patches.inputs)
-        found = cam.maps()
-    return {n: F.adaptive_avg_pool2d(found[n].map(), size).cpu().numpy() for n in names}
+        found = {n: of.signed for n, of in cam.maps().items()}
+    maps = {n: F.adaptive_avg_pool2d(s.relu(), size).cpu().numpy() for n, s in found.items()}
+    return maps, {n: F.adaptive_avg_pool2d(s, size).cpu().numpy() for n, s in found.items()}
 
 
 def similar_maps(
-    maps: Mapping[str, np.ndarray], enough: float = 0.5, names: Sequence[str] = FUSED
+    maps: Mapping[str, np.ndarray],
+    signed: Mapping[str, np.ndarray] | None = None,
+    enough: float = 0.5,
+    names: Sequence[str] = FUSED,
 ) -> Finding:
     """Claim 8: all branches have similar class activation maps.
 
@@ -636,29 +645,26 @@ def similar_maps(
 
     Args:
         maps: From `activation_maps`, (C, B, h, w) each, B at least 2.
+        signed: From there, too; what they say is noted.
         enough: Between 0 and 1.
         names: The parts in the order of the branches.
     """
-    checks, numbers = [], []
+    checks, numbers, notes = [], [], []
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        a, b = maps[names[i]], maps[names[j]]
-        count, patches = a.shape[:2]
-        same, other = (
-            np.array(
-                [
-                    rank_correlation(a[c, p], b[c, (p + shift) % patches])
-                    for c in range(count)
-                    for p in range(patches)
-                ]
-            )
-            for shift in (0, 1)
-        )
+        same, other = _correlations(maps[names[i]], maps[names[j]])
         pair = f"branches {i} and {j}"
         above = np.where(same >= enough, np.maximum(same - enough, 1e-12), same - enough)
         what = f"{pair} correlate by at least {enough}, and more than different patches (excess)"
         checks.append(Check(what, np.minimum(above, same - other), "maps"))
         numbers.append(f"{_spread(same)} (other patch: {other.mean():.2f})")
-    empty = np.mean([[(m == m[..., :1, :1]).all((-2, -1)).mean()] for m in maps.values()])
+        if signed is not None:
+            before = _spread(_correlations(signed[names[i]], signed[names[j]])[0])
+            notes.append(f"{pair}, signed maps: {before}")
+    for i, name in enumerate(names):
+        even = (maps[name] == maps[name][..., :1, :1]).all((-2, -1)).mean()
+        notes.append(
+            f"branch {i}: {even:.0%} of the maps are the same everywhere, as where all is 0"
+        )
     return Finding(
         8,
         "All branches have similar class activation maps",
@@ -666,8 +672,24 @@ def similar_maps(
         ", ".join(numbers),
         verdict(checks),
         tuple(checks),
-        (f"maps that are the same everywhere, mostly 0: {empty:.0%}",),
+        tuple(notes),
     )
+
+
+def _correlations(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the maps (C, B, h, w) of two parts: for the same patch, and for one patch and the next."""
+    count, patches = first.shape[:2]
+    same, other = (
+        np.array(
+            [
+                rank_correlation(first[c, p], second[c, (p + shift) % patches])
+                for c in range(count)
+                for p in range(patches)
+            ]
+        )
+        for shift in (0, 1)
+    )
+    return same, other
 
 
 # --- Claims 9 and 10: without a part ------------------------------------------------------------
@@ -818,7 +840,7 @@ def cooperation(
             effect = errors(model, patches) - whole
         with switched_off(model, name, renormalise=True):
             shared.append(f"{label}: {_spread(errors(model, patches) - whole, '+.2f')}")
-        means.append(effect.mean())
+        means.append(np.median(effect))
         checks.append(Check(f"{label} switched off at inference", effect))
     with switched_off(model, names):
         every = errors(model, patches) - whole
@@ -831,7 +853,7 @@ def cooperation(
         10,
         "Parallel branches cooperate",
         f"ERGAS without transfers minus with them ({len(of_seeds)} seeds retrained)",
-        f"one off at inference: {min(means):+.2f} to {max(means):+.2f}; "
+        f"one off at inference: medians {min(means):+.2f} to {max(means):+.2f}; "
         f"none at all, retrained: {_spread(of_seeds, '+.3f')}",
         verdict(checks),
         tuple(checks),

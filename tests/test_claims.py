@@ -105,7 +105,7 @@ def test_better_results_asks_only_where_the_loss_is_lower():
     found = claims.better_results(runs, Table(rows), blocks)
     assert [check.holds for check in found.checks] == [True, False, True]
     assert found.verdict == "mixed"
-    assert found.notes == ("SAM against pnn: better in 50% of the blocks",)
+    assert found.notes == ("SAM against PNN: better in 50% of the blocks",)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,10 @@ def test_rank_correlation():
 
 
 def test_similar_maps(model):
-    found = claims.activation_maps(model, patches())
-    assert {m.shape for m in found.values()} == {(8, 4, 8, 8)}
+    found, signed = claims.activation_maps(model, patches())
+    assert {m.shape for m in (*found.values(), *signed.values())} == {(8, 4, 8, 8)}
+    assert all((found[name] >= signed[name]).all() for name in claims.FUSED)
+    assert len(claims.similar_maps(found, signed).notes) == 6
     one = np.random.default_rng(0).random((8, 4, 8, 8))
     same = claims.similar_maps(dict.fromkeys(claims.FUSED, one))
     assert same.verdict == "supported"
