@@ -8,6 +8,7 @@ Reference:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -17,7 +18,15 @@ from torch import Tensor, nn
 
 from dcfnet.gradcam import GradCAM
 
-__all__ = ["cascade", "deletion", "evenness", "randomised", "rank_correlation", "shuffle_weights"]
+__all__ = [
+    "cascade",
+    "closed",
+    "deletion",
+    "evenness",
+    "randomised",
+    "rank_correlation",
+    "shuffle_weights",
+]
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -150,6 +159,33 @@ def evenness(
             mean = gradient.double().mean(dim=(-2, -1)).square().sum()
             shares[layer] = float(mean * gradient.shape[-2] * gradient.shape[-1] / whole)
         return shares
+
+
+@contextlib.contextmanager
+def closed(model: nn.Module, part: str | None) -> Iterator[None]:
+    """Inside the block, a part of a network hands on nothing but its means.
+
+    In every channel all pixels get the channel's mean over the map, so that what follows still
+    sees values of a usual size.
+
+    Args:
+        model: The network; afterwards it is as it was.
+        part: Name of a module that returns (B, K, h, w); with None all stays open.
+
+    Example:
+        >>> with closed(model, "pcft2"):
+        ...     fused = fuse_sample(model, patch, sensor)
+    """
+    if part is None:
+        yield
+        return
+    handle = model.get_submodule(part).register_forward_hook(
+        lambda _module, _inputs, output: output.mean(dim=(-2, -1), keepdim=True).expand_as(output)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @torch.no_grad()

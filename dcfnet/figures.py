@@ -20,7 +20,7 @@ from torch import Tensor
 from dcfnet.gradcam import GradCAM, LayerMaps, Region
 from dcfnet.models import DCFNet, PansharpeningNetwork
 from dcfnet.patches import Window
-from dcfnet.plots import _credit, composite
+from dcfnet.plots import composite
 from dcfnet.sensors import Sensor
 from dcfnet.wald import Sample
 
@@ -362,7 +362,7 @@ def _draw(
             figure.colorbar(
                 mappable, ax=axes, label=label, location="bottom", shrink=0.5, pad=0.01, aspect=40
             )
-    _credit(figure, attribution)
+    figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
     return figure
 
 
