@@ -135,7 +135,7 @@ class BlockTable:
                 text = f"{of[name].mean():.3f} ± {spread:.3f}"
                 if name != self.method:
                     mean, low, high = self.difference(metric, name)
-                    text += f"{line_break}{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+                    text += f"{line_break}{mean:+.3f}{line_break}[{low:+.3f}, {high:+.3f}]"
                 cells[name].append(text)
         return cells
 
@@ -150,12 +150,17 @@ class BlockTable:
         lines = [f"{'':22s}" + "".join(f"{METRICS[m][0]:>42s}" for m in self.blocks)]
         lines += [
             f"{name:22s}" + "".join(f"{cell:>42s}" for cell in row)
-            for name, row in self._cells("  ").items()
+            for name, row in self._cells(" ").items()
         ]
         return "\n".join(([self.caption] if self.caption else []) + lines + [self._note])
 
     def _repr_html_(self) -> str:
-        return _html(self.caption, list(self.blocks), self._cells("<br>"), self._note)
+        cells = {
+            # Lines of their own, else a narrow page breaks an interval in two.
+            name: [f'<span style="white-space: nowrap">{cell}</span>' for cell in row]
+            for name, row in self._cells("<br>").items()
+        }
+        return _html(self.caption, list(self.blocks), cells, self._note)
 
 
 def measure(

@@ -110,7 +110,7 @@ def test_the_table_of_blocks(gt):
     expected = blocks["sam"]["one"].mean() - blocks["sam"]["five"].mean()
     assert low <= mean <= high < 0 and mean == pytest.approx(expected)
     for text in (repr(table), table._repr_html_()):
-        assert f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" in text
+        assert f"{mean:+.3f}" in text and f"[{low:+.3f}, {high:+.3f}]" in text
         assert f"{blocks['sam']['one'].mean():.3f} ± " in text
     assert "<i>" not in table._repr_html_()
 
