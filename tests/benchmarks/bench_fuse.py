@@ -1,0 +1,104 @@
+"""How much faster tiles are fused than by the plain network, and how much memory that takes.
+
+    python -m tests.benchmarks.bench_fuse [--size 832] [--repeats 5] [--scene] [--json FILE]
+
+Both sides fuse the same tiles of the same part of the scene, one after the other in every repeat:
+`dcfnet.fuse.fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate. ``--scene`` also fuses the whole scene from files to a file once
+and says the peak of memory above that after the import.
+"""
+
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dcfnet.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_files, fuse_scene
+from dcfnet.models import load_trained
+from dcfnet.scenes import _LONGMONT, _dgsamples_file, load_scene
+from tests.benchmarks.report import parser, report
+
+
+def measure(size: int = 832, repeats: int = 5) -> dict:
+    """Median and fastest seconds of both, over a square of the scene."""
+    side = slice(0, size // 4)
+    scene = load_scene().crop(side, side)
+    model = load_trained("dcfnet")
+    plain = load_trained("dcfnet").eval()
+    source = _Arrays(scene)
+    rows, cols = _plan(source, TILE, OVERLAP)
+
+    def plainly() -> None:
+        with torch.no_grad():
+            for row in rows:
+                for col in cols:
+                    ms, lms, pan, _ = _read(source, row, col)
+                    tensors = (torch.tensor(x / 2047).float() for x in (pan[None], ms, lms))
+                    plain(*(x[None] for x in tensors))
+
+    ways = {
+        "plain, eager": plainly,
+        "fuse_scene": lambda: fuse_scene(model, scene, device="cpu"),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in tqdm(range(repeats), desc="repeats", leave=False):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    fastest = {name: min(times) for name, times in seconds.items()}
+    return {
+        "network": "dcfnet",
+        "size": list(scene.pan.shape),
+        "tiles": len(rows) * len(cols),
+        "tile": TILE,
+        "overlap": OVERLAP,
+        "repeats": repeats,
+        "threads": torch.get_num_threads(),
+        "median_seconds": {name: round(value, 3) for name, value in medians.items()},
+        "fastest_seconds": {name: round(value, 3) for name, value in fastest.items()},
+        "ratio_of_medians": round(medians["plain, eager"] / medians["fuse_scene"], 2),
+        "ratio_of_fastest": round(fastest["plain, eager"] / fastest["fuse_scene"], 2),
+    }
+
+
+def peak() -> float:
+    """The most memory that this process has held so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def whole_scene() -> dict:
+    """Seconds and memory of the Longmont scene from files to a file."""
+    folder, sensor = _LONGMONT["wv3-longmont"]
+    files = [_dgsamples_file(folder, product) for product in ("M2AS", "P2AS")]
+    model = load_trained("dcfnet")
+    imported = peak()
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        fuse_files(model, *files, Path(out) / "fused.tif", sensor, device="cpu", progress=True)
+        seconds = time.perf_counter() - start
+    return {"seconds": round(seconds, 1), "peak_gib_above_import": round(peak() - imported, 2)}
+
+
+def main() -> None:
+    made = parser(__doc__, repeats=5)
+    made.add_argument("--size", type=int, default=832, help="side of the square in PAN pixels")
+    made.add_argument("--scene", action="store_true", help="fuse the whole scene, once")
+    arguments = made.parse_args()
+    # First, as the peak of memory never falls again.
+    whole = whole_scene() if arguments.scene else None
+    result = measure(arguments.size, arguments.repeats)
+    print(f"DCFNet, {result['tiles']} tiles of {TILE}, {result['threads']} CPU threads\n")
+    print(f"{'':<16}{'median':>10}{'fastest':>10}  seconds")
+    for name, median in result["median_seconds"].items():
+        print(f"{name:<16}{median:>10.2f}{result['fastest_seconds'][name]:>10.2f}")
+    print(f"{'ratio':<16}{result['ratio_of_medians']:>10.2f}{result['ratio_of_fastest']:>10.2f}")
+    report({**result, "whole_scene": whole}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
