@@ -47,8 +47,18 @@ def data_dir() -> Path:
 
     It is $DCFNET_DATA if that is set, else ``data/`` of the checkout that the package is
     installed from, else ``data/`` in the current folder.
+
+    Raises:
+        DataError: $DCFNET_DATA is no name that a folder can have.
     """
     if chosen := os.environ.get("DCFNET_DATA"):
+        try:
+            Path(chosen).exists()
+        except OSError as error:  # the name is too long, or its folder may not be read
+            raise DataError(
+                f"the environment variable DCFNET_DATA names no folder ({error!s:.100}): set it "
+                "to the folder of data and runs, or unset it"
+            ) from error
         return Path(chosen)
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").exists():

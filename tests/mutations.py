@@ -339,10 +339,8 @@ def _weights_damaged(chance: random.Random, path: Path) -> str:
         ("value", "dtype", "shape", "missing", "more", "network", "bands", "options", "no header")
     )
     if how == "value":
-        state[key] = state[key].clone()
-        state[key].view(-1)[0] = odd if math.isfinite(odd := chance.choice(_ODD)) or (
-            state[key].is_floating_point()
-        ) else 0
+        odd = chance.choice(_ODD) if state[key].is_floating_point() else -1
+        state[key].reshape(-1)[:1].fill_(odd)
         how += f" {odd}"
     elif how == "dtype":
         names = ("float16", "bfloat16", "float64", "int8", "int64", "bool", "complex64")
@@ -405,7 +403,7 @@ def _torch_damaged(chance: random.Random, path: Path) -> str:
         spot[key] = value.to(chance.choice((torch.float16, torch.int64, torch.complex64)))
     elif isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
         spot[key] = value.clone()
-        spot[key].view(-1)[-1] = chance.choice(_ODD)
+        spot[key].reshape(-1)[-1:] = chance.choice(_ODD)
     else:
         spot[key] = copy.deepcopy(chance.choice(_ODD_JSON))
         how = f"{spot[key]!r}"
@@ -510,7 +508,7 @@ def _read_released(folder, name):
 
 def _require_rows(history):
     _require(history["epoch"].tolist() == [*range(1, len(history) + 1)], "its epochs do not count")
-    for column in COLUMNS:
+    for column in ("train_loss", "valid_loss"):
         _require(not np.isnan(history[column]).any(), f"{column} holds NaN")
 
 
@@ -680,7 +678,8 @@ def mutate(numbers, seed=0, keep=None, progress=None):
                         if progress:
                             progress(findings[-1])
                         if keep:
-                            shutil.copytree(folder, Path(keep, str(number)), dirs_exist_ok=True)
+                            with contextlib.suppress(shutil.Error):  # no copy of pipes
+                                shutil.copytree(folder, Path(keep, str(number)), symlinks=True)
                 shutil.rmtree(folder)
         finally:
             reader.close()

@@ -1,0 +1,76 @@
+"""What the readers do with damaged files, wrong settings and folders that cannot be used.
+
+`python -m tests.mutations --count 1000` does far more of the first.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dcfnet import DataError, load_scene, load_trained
+from dcfnet.patches import write_h5
+from dcfnet.runs import RunError, RunFolder, read_run
+from tests import mutations
+
+
+def test_damaged_files_are_refused_or_read_soundly():
+    counts, findings = mutations.mutate(range(40), seed=1)
+    assert not findings, "\n".join(findings)
+    assert {kind for kind, _, _ in counts} == set(mutations.KINDS)
+
+
+def test_good_files_are_read(tmp_path):
+    mutations.write_good(tmp_path)
+    for kind in mutations.KINDS.values():
+        for name in kind.files:
+            for reader in kind.readers:
+                reader(tmp_path, name)
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "../..", "\udcff", "a" * 5000])
+def test_wrong_environment_variables_end_in_data_errors(monkeypatch, wrong):
+    monkeypatch.setenv("DCFNET_SCENE", wrong)
+    with pytest.raises(DataError, match="DCFNET_SCENE"):
+        load_scene()
+    monkeypatch.setenv("DCFNET_DATA", wrong)
+    for read in (load_trained, read_run):
+        with pytest.raises(DataError):
+            read("no-such-run")
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("DCFNET_DATA", str(file))
+    for read in (load_trained, read_run):
+        with pytest.raises(DataError):
+            read("dcfnet")
+    with pytest.raises(DataError, match="could not write"):
+        write_h5(file / "train.h5", None, [None])  # fails before it looks at what to write
+    with pytest.raises(OSError), RunFolder(file).held():
+        pass
+
+
+def test_a_second_process_is_kept_out_until_the_first_is_gone(tmp_path):
+    code = (
+        "import sys; from dcfnet.runs import RunFolder\n"
+        "with RunFolder(sys.argv[1]).held():\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ,
+    )
+    try:
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(RunError, match="another process"), RunFolder(tmp_path).held():
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    with RunFolder(tmp_path).held():  # a lock dies with its process
+        pass
