@@ -3,8 +3,9 @@
     python -m tests.benchmarks.bench_fuse [--size 832] [--repeats 5] [--scene] [--json FILE]
 
 Both sides fuse the same tiles of the same part of the scene, one after the other in every repeat:
-`dcfnet.fuse.fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate. ``--scene`` also fuses the whole scene from files to a file once
-and says the peak of memory above that after the import.
+`dcfnet.fuse.fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate.
+``--scene`` also fuses the whole scene from files to a file once, and says the peak of memory above
+that after the import.
 """
 
 import resource
