@@ -460,6 +460,8 @@ class _Run:
         if any(map(math.isnan, numbers)):
             raise ValueError("it holds NaN")
         for parameter, moments in self.adam.state.items():
+            if moments["step"].numel() != 1 or not float(moments["step"]) > 0:
+                raise ValueError("the steps of Adam do not fit")
             for name in ("exp_avg", "exp_avg_sq"):
                 if moments[name].shape != parameter.shape or not moments[name].isfinite().all():
                     raise ValueError(f"{name} of Adam does not fit")
