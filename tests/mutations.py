@@ -300,7 +300,7 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
         image = image[:1].repeat(chance.choice((1, 2, 4, 8, 9)), 0)
     else:  # a sparse file that claims to be large
         path.unlink()
-        side = chance.choice((20_000, 200_000))
+        side = chance.choice((100_000, 200_000))  # more than the readers may take
         profile = {"driver": "GTiff", "count": len(image), "dtype": "uint16", "tiled": True}
         profile |= {"height": side, "width": side, "sparse_ok": True, "bigtiff": "yes"}
         with rasterio.open(path, "w", **profile):
