@@ -9,6 +9,7 @@ from dcfnet.scenes import Scene, load_scene
 from dcfnet.sensors import WV2, WV3, Sensor
 
 if TYPE_CHECKING:
+    from dcfnet.fuse import fuse_scene
     from dcfnet.runs import History
     from dcfnet.training import fit
 
@@ -22,6 +23,7 @@ __all__ = [
     "Sensor",
     "build_network",
     "fit",
+    "fuse_scene",
     "load_released",
     "load_scene",
     "load_trained",
@@ -34,6 +36,10 @@ def __getattr__(name: str) -> Any:
         from dcfnet.training import fit
 
         return fit
+    if name == "fuse_scene":
+        from dcfnet.fuse import fuse_scene
+
+        return fuse_scene
     if name == "History":
         from dcfnet.runs import History
 

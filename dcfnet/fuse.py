@@ -497,6 +497,11 @@ def _fuse_files(
     dtype = np.dtype(source.ms.dtypes[0])
     nodata = 0 if source.ms.nodata is None else int(source.ms.nodata)
     height, width = (r * size for size in source.shape)
+    if dtype.name not in _GDAL_TYPES:
+        raise DataError(
+            f"{source.paths[0].name} holds {dtype} values, expected one of "
+            f"{', '.join(_GDAL_TYPES)}; convert it with `gdal_translate -ot UInt16`"
+        )
     if np.iinfo(dtype).max < source.sensor.max_value:
         raise DataError(
             f"{source.paths[0].name} holds {dtype} values, too short for "
@@ -595,13 +600,18 @@ def _put(file: int, values: np.ndarray, corner: tuple[int, int], shape: tuple[in
                 data, at = data[written:], at + written
 
 
+_GDAL_TYPES = {
+    "uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+}  # fmt: skip
+
+
 def _write_cog(
     source: _Files, work: Path, out: Path, shape: tuple[int, int], dtype: np.dtype, nodata: int
 ) -> None:
     """Turn the raw file into the result, through a description that GDAL reads."""
     height, width = shape
     vrt = _beside(out, "vrt")
-    kind = {"uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32"}[dtype.name]
+    kind = _GDAL_TYPES[dtype.name]
     lines = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">']
     if source.pan.crs:
         lines.append(f"<SRS>{escape(source.pan.crs.to_wkt())}</SRS>")

@@ -4,9 +4,10 @@
 a network's parts; the other modules hold one larger view each.
 """
 
-from dcfnet.explorers import curves, panels, results
+from dcfnet.explorers import cams, curves, panels, results
+from dcfnet.explorers.cams import *  # noqa: F403
 from dcfnet.explorers.curves import *  # noqa: F403
 from dcfnet.explorers.panels import *  # noqa: F403
 from dcfnet.explorers.results import *  # noqa: F403
 
-__all__ = [*panels.__all__, *curves.__all__, *results.__all__]
+__all__ = [*panels.__all__, *cams.__all__, *curves.__all__, *results.__all__]
