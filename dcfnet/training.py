@@ -428,7 +428,9 @@ class _Run:
             self._take_up(self.folder.load(), rank)
         except (DataError, RunError):
             raise
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (
+            LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError,
+        ) as error:  # fmt: skip
             raise DataError(
                 f"{self.folder.checkpoint} is no checkpoint of this run, or is damaged "
                 f"({error!s:.200}): copy it again, or remove the folder to train anew"
@@ -443,7 +445,8 @@ class _Run:
         self.epoch_seconds = float(saved["epoch_seconds"])
         self.wall_seconds = float(saved["wall_seconds"])
         self.model.load_state_dict(saved["model"])
-        self.adam.load_state_dict(saved["adam"])
+        own = self.adam.state_dict()["param_groups"]  # the settings, which are those of this call
+        self.adam.load_state_dict({"state": saved["adam"]["state"], "param_groups": own})
         if self.average:
             self.average.load_state_dict(saved["average"])
         if saved["best"]:
@@ -454,6 +457,8 @@ class _Run:
         epochs = [row["epoch"] for row in self.history.rows]
         if epochs != [*range(1, len(epochs) + 1)] or self.step < 0:
             raise ValueError("its epochs do not count from 1")
+        if bool(epochs) != (self.best is not None):
+            raise ValueError("its epochs and its best weights do not belong together")
         numbers = [self.loss_sum, self.epoch_seconds, self.wall_seconds]
         for row in self.history.rows:
             numbers += row["train_loss"], row["valid_loss"]
