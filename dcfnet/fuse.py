@@ -36,7 +36,7 @@ from tqdm import tqdm
 from dcfnet.errors import DataError
 from dcfnet.files import written_whole
 from dcfnet.models import PansharpeningNetwork
-from dcfnet.scenes import Scene, _common_ground
+from dcfnet.scenes import Scene, common_ground
 from dcfnet.sensors import Sensor
 from dcfnet.wald import Sample, exp_upsample
 
@@ -169,7 +169,7 @@ class _Files:
                     f"{crs[1]}: expected the same; set a missing one with "
                     "`gdal_edit -a_srs`, or reproject one with `gdalwarp -t_srs`"
                 )
-            rows, cols, self.top, self.left = _common_ground(
+            rows, cols, self.top, self.left = common_ground(
                 self.ms.shape,
                 self.ms.transform,
                 self.pan.shape,

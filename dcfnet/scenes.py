@@ -17,7 +17,15 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from dcfnet.errors import DataError
 from dcfnet.sensors import WV2, WV3, Sensor
 
-__all__ = ["SCENES", "Scene", "load_scene", "open_scene", "scene_name"]
+__all__ = [
+    "SCENES",
+    "Scene",
+    "common_ground",
+    "load_scene",
+    "longmont_files",
+    "open_scene",
+    "scene_name",
+]
 
 DIGITALGLOBE = "(c) DigitalGlobe, Inc. All Rights Reserved"
 
@@ -135,10 +143,19 @@ def load_scene(name: str | None = None) -> Scene:
         from dcfnet.simulation import simulate_scene
 
         return simulate_scene()
-    folder, sensor = _LONGMONT[name]
-    ms_path = _dgsamples_file(folder, "M2AS")
-    pan_path = _dgsamples_file(folder, "P2AS")
+    ms_path, pan_path, sensor = longmont_files(name)
     return open_scene(ms_path, pan_path, sensor, attribution=DIGITALGLOBE, name=name)
+
+
+def longmont_files(name: str = "wv3-longmont") -> tuple[Path, Path, Sensor]:
+    """The GeoTIFFs of MS and PAN of a Longmont scene, as ``dgsamples`` brings them, and its sensor.
+
+    Raises:
+        DataError: ``dgsamples`` is not installed, or lacks them.
+        KeyError: The scene is not one of ``"wv3-longmont"`` and ``"wv2-longmont"``.
+    """
+    folder, sensor = _LONGMONT[name]
+    return _dgsamples_file(folder, "M2AS"), _dgsamples_file(folder, "P2AS"), sensor
 
 
 def _dgsamples_file(folder: str, product: str) -> Path:
@@ -193,7 +210,7 @@ def open_scene(
             f"{pan_crs or 'none'}: expected the same; reproject one with `gdalwarp -t_srs`"
         )
     r = sensor.ratio
-    rows, cols, top, left = _common_ground(
+    rows, cols, top, left = common_ground(
         ms.shape[1:], ms_transform, pan.shape[1:], pan_transform, r, ms_path.name, pan_path.name
     )
     ms, ms_mask = ms[:, rows, cols], ms_mask[rows, cols]
@@ -258,7 +275,7 @@ def _read_image(
     return image.astype(np.uint16), mask, transform, crs
 
 
-def _common_ground(
+def common_ground(
     ms_shape: tuple[int, int],
     ms_transform: Affine,
     pan_shape: tuple[int, int],
@@ -267,7 +284,24 @@ def _common_ground(
     ms_name: str,
     pan_name: str,
 ) -> tuple[slice, slice, int, int]:
-    """Rows and columns of MS that PAN covers, and where they begin in PAN."""
+    """The ground that an MS and a PAN image both show, from their georeferencing.
+
+    Args:
+        ms_shape: Rows and columns of MS.
+        ms_transform: From its pixels to map coordinates.
+        pan_shape: Rows and columns of PAN.
+        pan_transform: From its pixels to map coordinates.
+        ratio: PAN pixels per MS pixel.
+        ms_name: What errors call MS.
+        pan_name: What errors call PAN.
+
+    Returns:
+        Rows and columns of MS that PAN covers, and the row and column of PAN where they begin.
+
+    Raises:
+        DataError: The pixel sizes are not in that ratio, the grids are offset by a fraction of a
+            PAN pixel, or the two do not overlap.
+    """
     for name, transform in ((ms_name, ms_transform), (pan_name, pan_transform)):
         if not all(map(math.isfinite, transform)) or transform.determinant == 0:
             raise DataError(

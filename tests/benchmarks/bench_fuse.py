@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from dcfnet.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_files, fuse_scene
 from dcfnet.models import load_trained
-from dcfnet.scenes import _LONGMONT, _dgsamples_file, load_scene
+from dcfnet.scenes import load_scene, longmont_files
 from tests.benchmarks.report import parser, report
 
 
@@ -74,8 +74,7 @@ def peak() -> float:
 
 def whole_scene() -> dict:
     """Seconds and memory of the Longmont scene from files to a file."""
-    folder, sensor = _LONGMONT["wv3-longmont"]
-    files = [_dgsamples_file(folder, product) for product in ("M2AS", "P2AS")]
+    *files, sensor = longmont_files()
     model = load_trained("dcfnet")
     imported = peak()
     with tempfile.TemporaryDirectory() as out:
