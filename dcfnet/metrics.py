@@ -27,19 +27,24 @@ BLOCK = 32
 
 
 def _pair(gt: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # torch takes no views with negative strides, such as flipped images.
-    gt, fused = (np.ascontiguousarray(image, np.float64) for image in (gt, fused))
+    gt, fused = _numbers(gt, "the first image"), _numbers(fused, "the second image")
     if gt.ndim != 3 or gt.shape != fused.shape:
         raise DataError(
             f"expected two images of the same shape (C, H, W), found {gt.shape} and {fused.shape}"
         )
-    for name, image in (("first", gt), ("second", fused)):
-        if not np.isfinite(image).all():
-            raise DataError(
-                f"the {name} image holds NaN or infinity, expected digital numbers; "
-                "set pixels without data to 0"
-            )
     return gt, fused
+
+
+def _numbers(image: np.ndarray, name: str) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype.kind not in "uif":
+        raise DataError(f"{name} holds {image.dtype} values, expected digital numbers")
+    if not np.isfinite(image).all():
+        raise DataError(
+            f"{name} holds NaN or infinity, expected digital numbers; set pixels without data to 0"
+        )
+    # torch takes no views with negative strides, such as flipped images.
+    return np.ascontiguousarray(image, np.float64)
 
 
 def sam(gt: np.ndarray, fused: np.ndarray) -> float:
@@ -55,6 +60,8 @@ def sam(gt: np.ndarray, fused: np.ndarray) -> float:
         Degrees, 0 is best; NaN if no pixel counts.
     """
     gt, fused = _pair(gt, fused)
+    if len(gt) == 1:
+        raise DataError("a spectral angle needs at least two bands, found one")
     seen = gt.any(axis=0) & fused.any(axis=0)
     if not seen.any():
         return float("nan")
@@ -71,7 +78,8 @@ def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:
         ratio: MS pixel size divided by PAN pixel size.
 
     Returns:
-        Per cent of the bands' means, scaled by 1/ratio; 0 is best.
+        Per cent of the bands' means, scaled by 1/ratio; 0 is best. Infinite where a band of the
+        truth is zero everywhere and the fused one is not, NaN where both are.
     """
     gt, fused = _pair(gt, fused)
     value = error_relative_global_dimensionless_synthesis(
@@ -179,7 +187,7 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
         block: Side of a block in pixels.
 
     Returns:
-        1 is best; NaN if no block has data.
+        Between 0 and 1, 1 is best; NaN if no block has data.
     """
     gt, fused = _pair(gt, fused)
     bands, h, w = gt.shape
@@ -241,7 +249,7 @@ def d_lambda(lms: np.ndarray, fused: np.ndarray, sensor: Sensor) -> float:
         sensor: Gives the MTF gains.
 
     Returns:
-        0 is best.
+        Between 0 and 1, 0 is best.
     """
     lms, fused = _pair(lms, fused)
     return 1 - q2n(lms, mtf_filter(fused, sensor.mtf_gains, sensor.ratio))
@@ -256,13 +264,16 @@ def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
         return np.moveaxis(cut, -3, -2).reshape(*image.shape[:-2], -1, BLOCK * BLOCK)
 
     y = blocks(pan)
-    m2, v2 = y.mean(-1), y.var(-1)
+    m2 = y.mean(-1)
     y_deviation = y - m2[:, None]
+    v2 = (y_deviation**2).mean(-1)
     means = []
     for band in bands:
         x = blocks(band)
-        m1, v1 = x.mean(-1), x.var(-1)
-        cov = (x * y_deviation).mean(-1)
+        m1 = x.mean(-1)
+        # Deviations of both, or rounding outweighs the variances of blocks that are nearly flat.
+        x_deviation = x - m1[:, None]
+        v1, cov = (x_deviation**2).mean(-1), (x_deviation * y_deviation).mean(-1)
         luminance_norm, contrast_norm = m1**2 + m2**2, v1 + v2
         # Blocks without data have no quality; flat blocks are compared by their means alone.
         data = luminance_norm > 0
@@ -287,10 +298,10 @@ def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
         pan: PAN, (H, W), H and W multiples of 4 and at least 32.
 
     Returns:
-        0 is best.
+        0 is best. 2 at most: Q lies between -1 and 1, and bands may resemble PAN's negative.
     """
     lms, fused = _pair(lms, fused)
-    pan = np.asarray(pan, np.float64)
+    pan = _numbers(pan, "PAN")
     if pan.shape != fused.shape[1:] or min(pan.shape) < BLOCK:
         raise DataError(
             f"PAN is {pan.shape}, the fused image {fused.shape}: expected one PAN pixel per "
@@ -301,7 +312,9 @@ def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
 
 
 def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) -> float:
-    """Hybrid quality with no reference: (1 - D_lambda)(1 - D_s); 1 is best.
+    """Hybrid quality with no reference: (1 - D_lambda)(1 - D_s).
+
+    1 is best. It is 0 or more unless D_s exceeds 1, where fusion turned PAN into its negative.
 
     Args:
         lms: MS interpolated to PAN's grid, (C, H, W).

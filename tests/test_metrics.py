@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from dcfnet import WV3, DataError
@@ -159,6 +161,26 @@ def test_bad_images_are_refused(metric):
         metric(image, broken)
 
 
+@pytest.mark.parametrize("metric", [sam, ergas, scc, psnr, q2n])
+@pytest.mark.parametrize("kind", ["S3", "c16", "?", "O", "M8[s]"])
+def test_images_that_are_no_numbers_are_refused(metric, kind):
+    image = np.ones((8, 32, 32))
+    with pytest.raises(DataError, match="second image holds .* values, expected digital numbers"):
+        metric(image, np.ones((8, 32, 32), np.int64).astype(kind))
+
+
+def test_one_band_has_no_spectral_angle():
+    with pytest.raises(DataError, match="two bands"):
+        sam(np.ones((1, 8, 8)), np.ones((1, 8, 8)))
+
+
+def test_a_pan_with_nan_is_refused():
+    image = np.ones((8, 32, 32))
+    pan = np.full((32, 32), np.nan)
+    with pytest.raises(DataError, match="PAN holds NaN"):
+        d_s(image, image, pan)
+
+
 def test_d_s_needs_a_whole_block():
     image = np.ones((8, 16, 16))
     with pytest.raises(DataError, match="at least one block"):
@@ -182,3 +204,120 @@ def test_shift_is_found_whatever_the_brightness(down, right):
 
     moved = 300 + 0.5 * scene(y - down, x - right)
     assert_allclose(shift(scene(y, x), moved), (down, right), atol=0.02)
+
+
+# Properties, for any images
+
+
+@st.composite
+def pairs(draw, bands=(1, 8), size=(34, 70)):
+    """Two images of whole digital numbers: noise, smooth, flat or with gaps, alike or not."""
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (draw(st.integers(*bands)), draw(st.integers(*size)), draw(st.integers(*size)))
+    top = draw(st.sampled_from((2, 60, 2047)))
+    made = []
+    for kind in draw(st.tuples(*[st.sampled_from(("noise", "smooth", "flat"))] * 2)):
+        image = chance.integers(1, top + 1, shape).astype(float)
+        if kind == "smooth":
+            image = np.rint(np.sort(image, axis=-1))
+        elif kind == "flat":
+            image[:] = image[:, :1, :1]
+        made.append(image)
+    gt, fused = made
+    alike = draw(st.sampled_from((0, 0.5, 0.95)))
+    fused = np.rint(alike * gt + (1 - alike) * fused)
+    if draw(st.booleans()):
+        gt[:, :7] = fused[:, :7] = 0
+    return gt, fused
+
+
+properties = settings(max_examples=20, deadline=None)
+
+
+@properties
+@given(pairs(bands=(2, 8)), st.integers(0, 2**32 - 1))
+def test_sam_is_an_angle_that_ignores_the_brightness_of_every_pixel(pair, seed):
+    gt, fused = pair
+    angle = sam(gt, fused)
+    assert 0 <= angle <= 90  # no more, as no value is negative
+    assert_allclose(sam(gt, gt), 0, atol=1e-4)
+    assert_allclose(sam(fused, gt), angle, atol=1e-4)
+    brightness = np.random.default_rng(seed).uniform(0.01, 100, (2, *gt.shape[1:]))
+    assert_allclose(sam(gt * brightness[0], fused * brightness[1]), angle, atol=1e-4)
+    assert_allclose(sam(gt, -fused), 180 - angle, atol=1e-4)
+
+
+@properties
+@given(pairs(), st.floats(0.01, 100))
+def test_ergas_and_psnr_grow_and_fall_with_the_error(pair, factor):
+    gt, fused = pair
+    error = fused - gt
+    assert ergas(gt, gt) == 0 and psnr(gt, gt) == np.inf
+    assert_allclose(ergas(gt, gt + factor * error), factor * ergas(gt, fused), rtol=1e-9)
+    assert_allclose(ergas(gt, gt - error), ergas(gt, fused), rtol=1e-9)
+    assert_allclose(ergas(gt, fused, ratio=2), 2 * ergas(gt, fused, ratio=4), rtol=1e-9)
+    if error.any():
+        found = psnr(gt, gt + factor * error)
+        assert_allclose(found, psnr(gt, fused) - 20 * np.log10(factor), atol=1e-5)
+        assert_allclose(psnr(fused, gt), psnr(gt, fused), rtol=1e-9)
+
+
+@properties
+@given(pairs(), st.floats(0.01, 100))
+def test_scc_is_a_share_that_ignores_a_common_gain(pair, gain):
+    gt, fused = pair
+    found = scc(gt, fused)
+    assert 0 <= found <= 1 + 1e-12
+    assert_allclose(scc(gt, gt), 1, rtol=1e-12)
+    assert_allclose(scc(fused, gt), found, rtol=1e-12)
+    assert_allclose(scc(gt, gain * fused), found, rtol=1e-9)
+
+
+@properties
+@given(pairs(), st.integers(1, 30), st.integers(0, 2000))
+def test_q2n_is_a_share_that_ignores_what_brightens_both(pair, gain, offset):
+    gt, fused = pair
+    found = q2n(gt, fused)
+    assert -1e-12 <= found <= 1 + 1e-12
+    assert_allclose(q2n(gt, gt), 1, rtol=1e-12)
+    # It measures in the truth's own means and deviations, where the truth has any.
+    if all(gt[:, y : y + 32, x : x + 32].std(axis=(1, 2)).all() for y in (0, 32) for x in (0, 32)):
+        brighter = q2n(gain * gt + offset, gain * fused + offset)
+        assert_allclose(brighter, q2n(gt + offset, fused + offset), atol=1e-9)
+
+
+@properties
+@given(pairs(bands=(4, 4)))
+def test_q4_allows_the_orders_of_bands_that_its_algebra_does(pair):
+    gt, fused = pair
+    # Complex numbers know one exchange, quaternions the rotation of their three imaginary units.
+    assert_allclose(q2n(gt[1::-1], fused[1::-1]), q2n(gt[:2], fused[:2]), atol=1e-9)
+    turned = [0, 2, 3, 1]
+    assert_allclose(q2n(gt[turned], fused[turned]), q2n(gt, fused), atol=1e-9)
+
+
+@properties
+@given(pairs(bands=(8, 8), size=(64, 64)), st.booleans())
+def test_metrics_without_a_truth_stay_within_their_bounds(pair, negative):
+    lms, fused = pair
+    pan = np.rint(lms.mean(axis=0))
+    if negative:
+        fused = pan.max() + pan.min() - np.stack([pan] * 8)
+    distortion = d_lambda(lms, fused, WV3), d_s(lms, fused, pan)
+    assert -1e-12 <= distortion[0] <= 1 + 1e-12
+    assert 0 <= distortion[1] <= 2
+    found = hqnr(lms, fused, pan, WV3)
+    assert -1 <= found <= 1 + 1e-12
+    assert found >= -1e-12 or distortion[1] > 1
+
+
+def test_d_s_of_flat_images_is_not_made_of_rounding_errors():
+    """Interpolating a flat PAN leaves ripples of 1e-9, smaller than sums of squares resolve."""
+    flat, noise = np.full((1, 64, 64), 2.0), np.random.default_rng(0).integers(1, 3, (1, 64, 64))
+    assert d_s(flat, noise, flat[0]) <= 2
+
+
+def test_hqnr_is_negative_where_fusion_turned_pan_into_its_negative():
+    pan = np.rint(np.random.default_rng(0).uniform(1, 2047, (64, 64)))
+    bands = np.stack([pan] * 8)
+    assert d_s(bands, 2048 - bands, pan) > 1 and hqnr(bands, 2048 - bands, pan, WV3) < 0
