@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -141,3 +143,89 @@ def test_bad_input_is_refused():
         mtf_kernel(1.2)
     with pytest.raises(ValueError, match="odd"):
         mtf_kernel(0.3, size=40)
+
+
+# Properties, for any images
+
+properties = settings(max_examples=20, deadline=None)
+MAX = WV3.max_value
+
+
+@st.composite
+def images(draw, least=1, most=24, multiple=4):
+    """Digital numbers, (2, H, W): noise, or the worst contrast there is."""
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (2, *(multiple * draw(st.integers(least, most)) for _ in range(2)))
+    image = chance.integers(0, MAX + 1, shape).astype(float)
+    return np.where(image > MAX / 2, MAX, 0).astype(float) if draw(st.booleans()) else image
+
+
+TWO = replace(
+    WV3,
+    **{key: getattr(WV3, key)[:2] for key in ("bands", "band_names", "wavelengths", "mtf_gains")},
+)
+
+
+@properties
+@given(images(), st.floats(-3, 3), st.integers(0, 2**32 - 1))
+def test_the_protocols_steps_are_linear(image, factor, seed):
+    other = np.random.default_rng(seed).normal(size=image.shape)
+    for step in (lambda i: degrade(i, TWO), exp_upsample, lambda i: reduce_pan(i[0])):
+        both = step(image + factor * other)
+        assert_allclose(both, step(image) + factor * step(other), atol=1e-9 * MAX)
+
+
+@properties
+@given(images(least=12), st.integers(1, 4), st.integers(1, 4))
+def test_a_shift_by_whole_ms_pixels_shifts_what_is_degraded(image, down, right):
+    moved = image[:, 4 * down :, 4 * right :]
+    for step, reach in ((lambda i: degrade(i, TWO), 5), (lambda i: reduce_pan(i[0])[None], 2)):
+        found, expected = step(moved), step(image)[:, down:, right:]
+        inner = np.s_[:, reach:-reach, reach:-reach]
+        assert_allclose(found[inner], expected[inner], atol=1e-9 * MAX)
+
+
+@properties
+@given(images())
+def test_degrading_stays_within_the_range_of_the_image(image):
+    low = degrade(image, TWO)
+    assert low.shape == (2, image.shape[1] // 4, image.shape[2] // 4)
+    assert low.min() >= -1e-6 and low.max() <= image.max() + 1e-6
+
+
+@properties
+@given(images(most=8, multiple=1))
+def test_interpolation_keeps_means_and_overshoots_no_further_than_files_may(image):
+    lms = exp_upsample(image)
+    assert lms.shape == (2, 4 * image.shape[1], 4 * image.shape[2])
+    assert_allclose(lms.mean(axis=(1, 2)), image.mean(axis=(1, 2)), rtol=1e-6)
+    # The worst that its weights can do; `dcfnet.patches` takes lms from -MAX to 2 MAX.
+    assert lms.min() >= -0.8181 * MAX and lms.max() <= 1.8181 * MAX
+
+
+@properties
+@given(st.integers(0, MAX), st.integers(1, 20), st.integers(1, 20))
+def test_constants_stay_what_they_are_at_any_size(value, h, w):
+    flat = np.full((2, 4 * h, 4 * w), float(value))
+    assert_allclose(degrade(flat, TWO), value, rtol=0.002)
+    assert_allclose(reduce_pan(flat[0]), value, rtol=1e-12)
+    assert_allclose(exp_upsample(flat), value, rtol=1e-7)
+
+
+@properties
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_any_scene_becomes_a_sample_or_is_refused(h, w, seed):
+    chance = np.random.default_rng(seed)
+    ms = chance.integers(0, MAX + 1, (2, h, w), np.uint16)
+    pan = chance.integers(0, MAX + 1, (4 * h, 4 * w), np.uint16)
+    scene = Scene(ms=ms, pan=pan, sensor=TWO, mask=ms.any(axis=0))
+    if min(h, w) < 4:
+        with pytest.raises(DataError, match="at least 4 x 4"):
+            reduce_resolution(scene)
+        return
+    sample = reduce_resolution(scene)
+    h, w = h // 4 * 4, w // 4 * 4
+    assert_array_equal(sample.gt, ms[:, :h, :w])
+    assert sample.mask.shape == sample.pan.shape == sample.lms.shape[1:] == (h, w)
+    assert sample.ms.shape == (2, h // 4, w // 4)
+    assert sample.ms.max() <= MAX
