@@ -7,11 +7,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from dcfnet import WV3, DataError, cli
 from dcfnet.patches import (
     PatchDataset,
+    Window,
     build_data,
     check_h5,
     data_file,
@@ -19,6 +22,7 @@ from dcfnet.patches import (
     region,
     write_h5,
 )
+from dcfnet.training import symmetry
 from dcfnet.wald import Sample
 
 
@@ -336,3 +340,90 @@ def test_build_data_is_reproducible(tmp_path, monkeypatch):
             contents.append({key: file[key][:] for key in file})
     for key, values in contents[0].items():
         np.testing.assert_array_equal(values, contents[1][key])
+
+
+# Properties, for any sample
+
+properties = settings(max_examples=20, deadline=None)
+
+
+@st.composite
+def samples(draw):
+    """Small, of any type that holds digital numbers, with gaps anywhere."""
+    h, w = (4 * draw(st.integers(1, 12)) for _ in range(2))
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kinds = st.sampled_from(("u2", ">u2", "i4", "f4", "f8"))
+
+    def image(*shape):
+        return chance.integers(0, 2048, shape).astype(draw(kinds))
+
+    lms = chance.uniform(-2047, 2 * 2047, (8, h, w)).astype(draw(st.sampled_from(("f4", "f8"))))
+    mask = chance.random((h, w)) > draw(st.sampled_from((0, 0.001, 0.01)))
+    return Sample(image(8, h, w), image(8, h // 4, w // 4), lms, image(h, w), mask)
+
+
+@properties
+@given(samples(), st.data())
+def test_any_patches_are_read_as_they_were_written(tmp_path_factory, sample, data):
+    h, w = sample.pan.shape
+    size = [4 * data.draw(st.integers(1, side // 4)) for side in (h, w)]
+    corner = st.tuples(*(st.integers(0, (a - b) // 4) for a, b in zip((h, w), size, strict=True)))
+    windows = [
+        Window(slice(4 * y, 4 * y + size[0]), slice(4 * x, 4 * x + size[1]))
+        for y, x in data.draw(st.lists(corner, min_size=1, max_size=5))
+    ]
+    for window in windows:  # a patch without a value above 1 would be no digital numbers
+        sample.pan[window.rows, window.cols][0, 0] = 1000
+    path = tmp_path_factory.mktemp("any") / "any.h5"
+    write_h5(path, sample, windows)
+    check_h5(path)
+    patches = PatchDataset(path, WV3)
+    assert len(patches) == len(windows)
+    with h5py.File(path) as file:
+        for i, window in enumerate(windows):
+            cut = sample.crop(window.rows, window.cols)
+            for key in ("gt", "ms", "lms", "pan"):
+                written = getattr(cut, key).reshape(file[key].shape[1:])
+                np.testing.assert_array_equal(file[key][i], written)
+                assert file[key].dtype == getattr(sample, key).dtype
+                for index in (i, i - len(windows)):
+                    expected = written.astype(np.float32) / np.float32(2047)
+                    np.testing.assert_array_equal(patches[index][key], expected)
+
+
+@properties
+@given(samples(), st.sampled_from(("train", "valid", "test")), st.integers(1, 4), st.integers(1, 4))
+def test_patches_are_all_those_with_data_and_no_other(sample, split, size, stride):
+    size, stride = 4 * size, 4 * stride
+    area = region(sample, split)
+    expected = [
+        (y, x)
+        for y in range(0, sample.pan.shape[0], stride)
+        for x in range(area.cols.start, area.cols.stop, stride)
+        if y + size <= sample.pan.shape[0] and x + size <= area.cols.stop
+        if sample.mask[y : y + size, x : x + size].all()
+    ]
+    if not expected:
+        with pytest.raises(DataError, match="no .* patch with data"):
+            patch_windows(sample, split, size=size, stride=stride)
+        return
+    found = patch_windows(sample, split, size=size, stride=stride)
+    assert [(w.rows.start, w.cols.start) for w in found] == expected
+    assert all(w.rows.stop - w.rows.start == w.cols.stop - w.cols.start == size for w in found)
+
+
+@properties
+@given(st.integers(1, 6), st.integers(0, 7), st.integers(0, 7), st.integers(0, 2**32 - 1))
+def test_symmetries_are_a_group_and_keep_the_images_of_a_patch_together(size, one, other, seed):
+    gt, lms = torch.rand((2, 8, 4 * size, 4 * size), generator=torch.Generator().manual_seed(seed))
+    patch = {"gt": gt, "lms": lms, "ms": lms[:, 2::4, 2::4], "pan": gt[:1] * 0.5}
+
+    def same(a, b):
+        return all(torch.equal(a[key], b[key]) for key in patch)
+
+    turned = symmetry(patch, one)
+    assert torch.equal(turned["pan"], turned["gt"][:1] * 0.5)
+    assert torch.equal(turned["ms"], turned["lms"][:, 2::4, 2::4])
+    assert any(same(symmetry(turned, number), patch) for number in range(8))
+    both = symmetry(turned, other)
+    assert any(same(symmetry(patch, number), both) for number in range(8))
