@@ -16,9 +16,12 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Protocol
 from xml.sax.saxutils import escape
 
@@ -276,18 +279,12 @@ def _read(source: _Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:
 
 
 class _Runner:
-    """A network made ready: a batch of tiles in, digital numbers out."""
+    """A network made ready on one device: a batch of tiles in, digital numbers out."""
 
     def __init__(
-        self, model: PansharpeningNetwork, sensor: Sensor, device: str | None, precision: str
+        self, model: PansharpeningNetwork, sensor: Sensor, device: torch.device, precision: str
     ) -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision is 'fp32' or 'bf16', got {precision!r}")
-        if device is None:
-            found = "cuda" if torch.cuda.is_available() else "cpu"
-            own = next(model.parameters()).device
-            device = str(own) if own.type != "cpu" else found
-        self.device = torch.device(device)
+        self.device = device
         if hasattr(model, "fused_for_inference"):
             self.model = model.fused_for_inference()
         else:
@@ -308,6 +305,88 @@ class _Runner:
         return (fused.float() * self.scale).cpu().numpy()
 
 
+def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> list[torch.device]:
+    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU."""
+    own = next(model.parameters()).device
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if asked is None:
+        return [own] if own.type != "cpu" else [torch.device(name) for name in gpus or ["cpu"]]
+    found = []
+    for name in [asked] if isinstance(asked, str) else asked:
+        try:
+            found.append(torch.device(name))
+            torch.empty(0, device=found[-1])
+        except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has
+            raise ValueError(
+                f"cannot compute on {name!r}: expected one of {', '.join(['cpu', *gpus])}"
+            ) from error
+    if not found:
+        raise ValueError("no device to compute on: pass at least one, or None")
+    return found
+
+
+class _Workers:
+    """A network on one device or several, which share the tiles."""
+
+    def __init__(
+        self,
+        model: PansharpeningNetwork,
+        sensor: Sensor,
+        device: str | Sequence[str] | None,
+        precision: str,
+    ) -> None:
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision is 'fp32' or 'bf16', got {precision!r}")
+        devices = _devices(model, device)
+        self.kinds = sorted({device.type for device in devices})
+        self.batch = 1 if self.kinds == ["cpu"] else 8
+        self.number = len(devices)
+        self._free: Queue[_Runner] = Queue()
+        for where in devices:
+            self._free.put(_Runner(model, sensor, where, precision))
+
+    def _fuse(self, parts: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+        if not any(mask.any() for *_, mask in parts):  # nothing but no data
+            return np.zeros((len(parts), *parts[0][1].shape), np.float32)
+        runner = self._free.get()
+        try:
+            return runner(*(np.stack([part[i] for part in parts]) for i in range(3)))
+        finally:
+            self._free.put(runner)
+
+    def fused(
+        self, source: _Source, rows: list[Tile], cols: list[Tile]
+    ) -> Iterator[tuple[Tile, Tile, np.ndarray, np.ndarray]]:
+        """Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w).
+
+        While the devices work, the next tiles are read.
+        """
+        r = source.sensor.ratio
+        places = itertools.product(rows, cols)
+        waiting: deque[tuple[list[tuple[Tile, Tile]], list[np.ndarray], Future[np.ndarray]]]
+        waiting = deque()
+
+        def first() -> Iterator[tuple[Tile, Tile, np.ndarray, np.ndarray]]:
+            chosen, masks, work = waiting.popleft()
+            for (row, col), image, mask in zip(chosen, work.result(), masks, strict=True):
+                kept = tuple(slice(r * k.start, r * k.stop) for k in (row.kept, col.kept))
+                yield row, col, image[:, *kept], mask[kept]
+
+        with ThreadPoolExecutor(self.number) as pool:
+            try:
+                while chosen := list(itertools.islice(places, self.batch)):
+                    parts = [_read(source, *place) for place in chosen]
+                    masks = [mask for *_, mask in parts]
+                    waiting.append((chosen, masks, pool.submit(self._fuse, parts)))
+                    if len(waiting) > self.number:
+                        yield from first()
+                while waiting:
+                    yield from first()
+            finally:
+                for *_, work in waiting:
+                    work.cancel()
+
+
 def _plan(source: _Source, tile: int, overlap: int) -> tuple[list[Tile], list[Tile]]:
     r = source.sensor.ratio
     if tile % r or overlap % r:
@@ -318,34 +397,13 @@ def _plan(source: _Source, tile: int, overlap: int) -> tuple[list[Tile], list[Ti
     return rows, cols
 
 
-def _fuse_row(
-    source: _Source, run: _Runner, row: Tile, cols: list[Tile], batch: int
-) -> Iterator[tuple[Tile, np.ndarray, np.ndarray]]:
-    """The kept parts of a row of tiles: column, fused (C, h, w), mask (h, w)."""
-    r = source.sensor.ratio
-    for first in range(0, len(cols), batch):
-        chosen = cols[first : first + batch]
-        parts = [_read(source, row, col) for col in chosen]
-        if any(mask.any() for *_, mask in parts):
-            fused = run(*(np.stack([part[i] for part in parts]) for i in range(3)))
-        else:  # nothing but no data
-            fused = np.stack([np.zeros(lms.shape, np.float32) for _, lms, _, _ in parts])
-        for col, image, (*_, mask) in zip(chosen, fused, parts, strict=True):
-            kept = tuple(slice(r * k.start, r * k.stop) for k in (row.kept, col.kept))
-            yield col, image[:, *kept], mask[kept]
-
-
-def _batch(run: _Runner) -> int:
-    return 1 if run.device.type == "cpu" else 8
-
-
 def fuse_scene(
     model: PansharpeningNetwork,
     scene: Scene,
     *,
     tile: int = TILE,
     overlap: int = OVERLAP,
-    device: str | None = None,
+    device: str | Sequence[str] | None = None,
     precision: str = "fp32",
     progress: bool = False,
 ) -> np.ndarray:
@@ -361,7 +419,8 @@ def fuse_scene(
         scene: MS and PAN.
         tile: Side of a tile in PAN pixels, a multiple of the sensor's ratio.
         overlap: PAN pixels discarded along every side of a tile that has a neighbour, likewise.
-        device: ``"cpu"``, ``"cuda"``; by default a GPU if there is one.
+        device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
+            network is, and if that is the CPU, all GPUs that there are.
         precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
         progress: Show a bar.
 
@@ -370,7 +429,7 @@ def fuse_scene(
         data.
 
     Raises:
-        ValueError: Tile and overlap do not fit each other.
+        ValueError: Tile and overlap do not fit each other, or there is no such device.
 
     Example:
         >>> model = build_network("dcfnet")                     # doctest: +SKIP
@@ -379,19 +438,18 @@ def fuse_scene(
     """
     source = _Arrays(scene)
     rows, cols = _plan(source, tile, overlap)
-    run = _Runner(model, scene.sensor, device, precision)
+    workers = _Workers(model, scene.sensor, device, precision)
     r = scene.sensor.ratio
     out = np.zeros((scene.sensor.n_bands, *scene.pan.shape), np.float32)
-    with tqdm(total=len(rows) * len(cols), unit="tile", disable=not progress) as bar:
-        for row in rows:
-            for col, image, mask in _fuse_row(source, run, row, cols, _batch(run)):
-                target = out[
-                    :,
-                    r * row.keep_start : r * row.keep_stop,
-                    r * col.keep_start : r * col.keep_stop,
-                ]
-                np.multiply(image, mask, out=target)
-                bar.update()
+    with (
+        tqdm(total=len(rows) * len(cols), unit="tile", disable=not progress) as bar,
+        contextlib.closing(workers.fused(source, rows, cols)) as tiles,
+    ):
+        for row, col, image, mask in tiles:
+            y = slice(r * row.keep_start, r * row.keep_stop)
+            x = slice(r * col.keep_start, r * col.keep_stop)
+            np.multiply(image, mask, out=out[:, y, x])
+            bar.update()
     return out
 
 
@@ -404,7 +462,7 @@ def fuse_files(
     *,
     tile: int = TILE,
     overlap: int = OVERLAP,
-    device: str | None = None,
+    device: str | Sequence[str] | None = None,
     precision: str = "fp32",
     overwrite: bool = False,
     progress: bool = False,
@@ -428,7 +486,8 @@ def fuse_files(
         sensor: The imager.
         tile: Side of a tile in PAN pixels, a multiple of the sensor's ratio.
         overlap: PAN pixels discarded along every side of a tile that has a neighbour, likewise.
-        device: ``"cpu"``, ``"cuda"``; by default a GPU if there is one.
+        device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
+            network is, and if that is the CPU, all GPUs that there are.
         precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
         overwrite: Replace the result if it is there.
         progress: Show a bar.
@@ -442,7 +501,7 @@ def fuse_files(
         DataError: The inputs do not fit each other, the network or the sensor, or the result is
             there already.
         OSError: The result cannot be written, for want of space for example.
-        ValueError: Tile and overlap do not fit each other.
+        ValueError: Tile and overlap do not fit each other, or there is no such device.
     """
     ms_path, pan_path, out_path = Path(ms_path), Path(pan_path), Path(out_path)
     if out_path.resolve() in (ms_path.resolve(), pan_path.resolve()):
@@ -458,7 +517,7 @@ def fuse_files(
         )
     with contextlib.closing(_Files(ms_path, pan_path, sensor)) as source:
         plan = _plan(source, tile, overlap)
-        run = _Runner(model, sensor, device, precision)
+        workers = _Workers(model, sensor, device, precision)
         out_path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_beside(out_path, "lock"), timeout=0)
         try:
@@ -473,10 +532,10 @@ def fuse_files(
                 "sensor": asdict(sensor),
                 "weights": _weights_hash(model),
                 "tile": [tile, overlap],
-                "how": [run.device.type, precision, torch.__version__],
+                "how": [workers.kinds, precision, torch.__version__],
             }
             fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-            _fuse_files(source, run, plan, out_path, fingerprint, progress, on_row)
+            _fuse_files(source, workers, plan, out_path, fingerprint, progress, on_row)
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
@@ -485,7 +544,7 @@ def fuse_files(
 
 def _fuse_files(
     source: _Files,
-    run: _Runner,
+    workers: _Workers,
     plan: tuple[list[Tile], list[Tile]],
     out_path: Path,
     fingerprint: str,
@@ -525,19 +584,22 @@ def _fuse_files(
         with (
             work.open("r+b" if done else "w+b") as file,
             tqdm(total=total, initial=done * len(cols), unit="tile", disable=not progress) as bar,
+            contextlib.closing(workers.fused(source, rows[done:], cols)) as tiles,
         ):
             file.truncate(size)
-            for number, row in enumerate(rows[done:], done + 1):
-                for col, image, mask in _fuse_row(source, run, row, cols, _batch(run)):
-                    values = _digital_numbers(image, mask, source.sensor, dtype, nodata)
-                    corner = (r * row.keep_start, r * col.keep_start)
-                    _put(file.fileno(), values, corner, (height, width))
-                    bar.update()
+            for row, col, image, mask in tiles:
+                values = _digital_numbers(image, mask, source.sensor, dtype, nodata)
+                corner = (r * row.keep_start, r * col.keep_start)
+                _put(file.fileno(), values, corner, (height, width))
+                bar.update()
+                if col is not cols[-1]:
+                    continue
+                done += 1
                 os.fsync(file.fileno())
                 with written_whole(journal) as temporary:
-                    temporary.write_text(json.dumps({"settings": fingerprint, "rows": number}))
+                    temporary.write_text(json.dumps({"settings": fingerprint, "rows": done}))
                 if on_row:
-                    on_row(number, len(rows))
+                    on_row(done, len(rows))
         _write_cog(source, work, out_path, (height, width), dtype, nodata)
     except (KeyboardInterrupt, OSError):
         keep = True  # the same call goes on here

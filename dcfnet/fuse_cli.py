@@ -56,7 +56,11 @@ def add_fuse_parser(commands: Any) -> argparse.ArgumentParser:
         help=f"PAN pixels discarded at each side of a tile (default: {OVERLAP})",
     )
     parser.add_argument(
-        "--device", choices=("auto", "cpu"), default="auto", help="(default: a GPU)"
+        "--device",
+        type=lambda names: names.split(","),
+        metavar="NAMES",
+        help="cpu, cuda:0, or several with commas between, which share the tiles "
+        "(default: all GPUs, else the CPU)",
     )
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), default="fp32", help="(default: fp32)"
@@ -76,7 +80,7 @@ def _fuse(args: argparse.Namespace) -> None:
             get_sensor(args.sensor),
             tile=args.tile,
             overlap=args.overlap,
-            device="cpu" if args.device == "cpu" else None,
+            device=args.device,
             precision=args.precision,
             overwrite=args.overwrite,
             progress=sys.stderr.isatty(),

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -135,6 +136,42 @@ def test_seams_are_no_worse_than_the_rest(network, scene):
         seam.append(np.abs(tiled - one)[:, beside].mean())
     assert seam[1] < 0.5 * seam[0]
     assert seam[1] < 0.1 * details
+
+
+def test_devices_share_the_tiles_and_the_result_is_the_same(network, scene):
+    tiles = {"tile": 96, "overlap": 16}
+    one = fuse_scene(network, scene, device="cpu", **tiles)
+    threads = set()
+
+    class Watched(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, pan, ms, lms):
+            threads.add(threading.get_ident())
+            return self.network(pan, ms, lms)
+
+    three = fuse_scene(Watched(), scene, device=["cpu", "cpu", "cpu"], **tiles)
+    assert 1 < len(threads) <= 3
+    np.testing.assert_allclose(three, one, atol=1e-2)
+
+
+def test_a_device_that_fails_ends_the_work(scene):
+    class Failing(torch.nn.Conv2d):
+        def forward(self, pan, ms, lms):
+            raise RuntimeError("out of memory")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fuse_scene(Failing(1, 1, 1), scene, tile=64, overlap=8, device=["cpu", "cpu"])
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", []])
+def test_a_device_that_is_not_there_is_refused(network, scene, device):
+    with pytest.raises(ValueError, match="device|expected one of cpu"):
+        fuse_scene(network, scene, device=device)
 
 
 def test_no_data_stays_no_data_and_does_not_bleed(network, scene):
