@@ -57,6 +57,12 @@ def test_the_kernel_answers_every_control(lab, open_page):
 
     answered("a sum of bands", lambda: live.get_by_text("2 B", exact=True).click())
     answered("a single band", lambda: live.get_by_text("5 R", exact=True).click())
+    assert live.get_by_role("button", name="2 B", pressed=True).count() == 1
+    assert live.get_by_role("button", name="5 R", pressed=False).count() == 1
+    assert live.get_by_role("figure").get_attribute("aria-label") == "Maps to choose from."
+    image = live.locator("[role=group][tabindex='0']").first
+    answered("a key", lambda: image.press("+"))
+    answered("a key", lambda: image.press("0"))
     choose("Patch", "two")
     choose("Part", "Head, concatenation of all branches")
     choose("Averaged over", "corner")
@@ -78,7 +84,9 @@ def test_the_kernel_answers_every_control(lab, open_page):
     assert live.get_by_label("Averaged over", exact=True).evaluate(
         "(it) => it.selectedOptions[0].text"
     ) == ("your own box")
-    handle = live.get_by_role("slider").nth(1)  # after the opacity
+    sliders = [slider.get_attribute("aria-label") for slider in live.get_by_role("slider").all()]
+    assert sliders[1:] == ["Rows, from", "Rows, to", "Columns, from", "Columns, to"]
+    handle = live.get_by_role("slider", name="Rows, from")
     handle.focus()
     answered("a slider of rows", lambda: [handle.press("ArrowLeft") for _ in range(5)])
     assert [

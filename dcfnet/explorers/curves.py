@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import numpy as np
 from bokeh.layouts import column
@@ -12,6 +13,7 @@ from bokeh.models import (
     CustomJS,
     DataRange1d,
     HoverTool,
+    InlineStyleSheet,
     LayoutDOM,
     Select,
     Slider,
@@ -48,6 +50,16 @@ _Y = {
     "psnr": "validation PSNR (dB)",
 }
 
+_OTHER = ("#888888", "solid")
+# Bokeh's dashes, as SVG writes them.
+_DASHES = {
+    "solid": "none",
+    "dashed": "6",
+    "dotted": "2 4",
+    "dotdash": "2 4 6 4",
+    "dashdot": "6 4 2 4",
+}
+
 
 def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
     """Training curves to choose from, answered in the page.
@@ -69,7 +81,14 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
     y = Select(title="Measure", value="valid_loss", options=list(_Y.items()), width=180)
     scale = Select(title="Scale", value="log", options=["log", "linear"], width=100)
     smooth = Slider(title="Mean over epochs", start=1, end=21, step=2, value=1, width=180)
-    shown = CheckboxGroup(labels=list(runs), active=list(range(len(runs))), inline=True)
+    shown = CheckboxGroup(
+        labels=list(runs),
+        active=list(range(len(runs))),
+        inline=True,
+        sizing_mode="stretch_width",
+        html_attributes={"role": "group", "aria-label": "Networks"},
+        stylesheets=[_legend([run.network for run in runs.values()])],
+    )
 
     full, lines, marks, marked = [], [], [], []
     for run in runs.values():
@@ -104,7 +123,7 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
         )
         plot.xaxis.axis_label, plot.yaxis.axis_label = _X[x.value], _Y[y.value]
         for name, run, line, mark in zip(runs, runs.values(), lines, marks, strict=True):
-            colour, dash = LOOKS.get(run.network, ("#888888", "solid"))
+            colour, dash = LOOKS.get(run.network, _OTHER)
             curve = plot.line("x", "y", source=line, color=colour, line_dash=dash, line_width=2)
             dot = plot.scatter("x", "y", source=mark, color=colour, size=9)
             tips = f"{name}, epoch @epoch: @y{{0.[00000]}}"
@@ -150,3 +169,19 @@ def convergence(runs: Mapping[str, Run], *, max_width: int = 720) -> LayoutDOM:
     return column(
         controls(x, y, scale, smooth), shown, *plots.values(), sizing_mode="stretch_width"
     )
+
+
+def _legend(networks: Sequence[str]) -> InlineStyleSheet:
+    """Draws each network's line before its name in a group of boxes, which may break."""
+    css = [".bk-input-group.bk-inline { flex-wrap: wrap; gap: 2px 12px; }"]
+    for i, network in enumerate(networks, 1):
+        colour, dash = LOOKS.get(network, _OTHER)
+        line = (
+            "<svg xmlns='http://www.w3.org/2000/svg' width='30' height='8'><path d='M0 4H30'"
+            f" stroke='{colour}' stroke-width='3' stroke-dasharray='{_DASHES[dash]}'/></svg>"
+        )
+        css.append(
+            f'label:nth-child({i}) > span::before {{ content: url("data:image/svg+xml,'
+            f'{quote(line)}"); margin: 0 5px 0 2px; }}'
+        )
+    return InlineStyleSheet(css="\n".join(css))

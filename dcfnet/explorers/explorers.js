@@ -13,17 +13,28 @@
     for (const child of view.children_views()) yield* walk(child);
   }
 
-  // Bokeh draws names of sliders and groups beside them, but does not tell a screen reader.
+  // Bokeh draws names of sliders and groups beside them, and which buttons are pressed by their
+  // colour, but does not tell a screen reader.
   function nameControl(view) {
-    const title = view.model.title || view.model.name;
+    const { model, shadow_el } = view;
+    const title = model.title || model.name;
+    const describe = () => {
+      const handles = shadow_el.querySelectorAll(".noUi-handle");
+      handles.forEach((handle, i) => handle.setAttribute("aria-label",
+        handles.length > 1 ? `${title}, ${["from", "to"][i]}` : title));
+      for (const group of shadow_el.querySelectorAll(".bk-btn-group")) {
+        group.setAttribute("role", "group");
+        group.setAttribute("aria-label", title);
+      }
+      if (!Array.isArray(model.active)) return;
+      shadow_el.querySelectorAll(".bk-btn-group > button").forEach((button, i) =>
+        button.setAttribute("aria-pressed", model.active.includes(i)));
+    };
     if (!title) return;
-    for (const handle of view.shadow_el.querySelectorAll(".noUi-handle")) {
-      handle.setAttribute("aria-label", title);
-    }
-    for (const group of view.shadow_el.querySelectorAll(".bk-btn-group")) {
-      group.setAttribute("role", "group");
-      group.setAttribute("aria-label", title);
-    }
+    describe();
+    // Bokeh draws some controls anew when they change.
+    new MutationObserver(describe).observe(shadow_el, { childList: true, subtree: true });
+    model.properties.active?.change.connect(describe);
   }
 
   function clampedRange(range, start, end) {
@@ -80,6 +91,19 @@
     });
   }
 
+  function prepare(view) {
+    for (const part of walk(view)) {
+      if (part.model.type === "Figure") prepareFigure(part);
+      else if (part.model.tags.includes("dcf-diagram")) prepareDrawing(part);
+      else if (part.shadow_el) nameControl(part);
+    }
+  }
+
+  // The same for a view that jupyter_bokeh draws.
+  function prepareLive(layout) {
+    for (const view of root.Bokeh.index.roots) if (view.model === layout) prepare(view);
+  }
+
   async function mount(node) {
     node.dataset.state = "loading";
     const item = JSON.parse(node.querySelector("script.dcf-view-doc").textContent);
@@ -89,11 +113,7 @@
       const view = views.roots[0];
       const doc = view.model.document;
       if (!doc.is_idle) await new Promise((done) => doc.idle.connect(() => done()));
-      for (const part of walk(view)) {
-        if (part.model.type === "Figure") prepareFigure(part);
-        else if (part.model.tags.includes("dcf-diagram")) prepareDrawing(part);
-        else if (part.shadow_el) nameControl(part);
-      }
+      prepare(view);
       mounted.push({ node, view });
       node.dataset.state = "ready";
     } catch (error) {
@@ -166,7 +186,7 @@
     source.data = { ...source.data, image: [array(out, [height, width])] };
   }
 
-  root.dcfnetViews = { mountAll, decode, show, pick, ramp, ticks, mounted };
+  root.dcfnetViews = { mountAll, prepareLive, decode, show, pick, ramp, ticks, mounted };
 
   const themes = new MutationObserver(repaint);
   for (const node of [document.documentElement, document.body]) {

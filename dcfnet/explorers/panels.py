@@ -210,6 +210,9 @@ class LiveView:
     def __init__(self, layout: LayoutDOM, *, page: View) -> None:
         self.layout = layout
         self.page = page
+        layout.html_attributes = {"role": "figure", "aria-label": page.alt}
+        ready = CustomJS(args={"layout": layout}, code="dcfnetViews.prepareLive(layout)")
+        _when_shown(layout, ready)
         _prepare(layout)
 
     def _ipython_display_(self) -> None:
