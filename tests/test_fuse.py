@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,19 @@ from hypothesis import strategies as st
 
 from dcfnet import WV3, DataError, build_network, load_scene, load_trained
 from dcfnet.cli import main
-from dcfnet.fuse import fuse_files, fuse_sample, fuse_scene, tiles_along
+from dcfnet.fuse import (
+    OVERLAP,
+    TILE,
+    displacement,
+    fuse_files,
+    fuse_sample,
+    fuse_scene,
+    tiles_along,
+)
 from dcfnet.models import NETWORKS
+from dcfnet.scenes import Scene
 from dcfnet.simulation import simulate_scene
-from dcfnet.wald import Sample, degrade, full_resolution
+from dcfnet.wald import Sample, degrade, full_resolution, reduce_resolution
 
 
 @pytest.fixture
@@ -136,6 +146,35 @@ def test_seams_are_no_worse_than_the_rest(network, scene):
         seam.append(np.abs(tiled - one)[:, beside].mean())
     assert seam[1] < 0.5 * seam[0]
     assert seam[1] < 0.1 * details
+
+
+def test_tiles_change_no_more_than_their_overlap_predicts():
+    """Against one pass over 512 x 512: by as much as aligned corners displace the branches there.
+
+    How much a pixel of displacement changes is taken from another pair, one pass over a quarter.
+    """
+    pytest.importorskip("dgsamples", reason="the network was trained on a scene of dgsamples")
+    sample = reduce_resolution(load_scene("wv3-longmont")).crop(slice(160, 672), slice(0, 512))
+    scene = Scene(sample.ms, sample.pan, WV3, np.ones((128, 128), bool))
+    model = load_trained("narrow-whole-0")
+    one = fuse_scene(model, scene, tile=512, overlap=0)
+
+    def per_pixel(tiled, tiles):
+        """Change per pixel of displacement, where that is 1 to 1.5 and 1.5 to 2 pixels."""
+        moved = displacement(tiles)
+        inner = np.s_[48 : len(moved) - 48, 48 : len(moved) - 48]
+        moved = moved - displacement(tiles_along(128, 128, 0))[: len(moved)]
+        moved = np.hypot(moved[:, None], moved)[inner]
+        change = np.square(tiled - one[:, : tiled.shape[1], : tiled.shape[2]]).mean(axis=0)[inner]
+        bins = [(moved >= low) & (moved < low + 0.5) for low in (1, 1.5)]
+        return [np.sqrt(change[b].mean() / np.square(moved[b]).mean()) for b in bins]
+
+    quarter = fuse_scene(model, scene.crop(slice(0, 64), slice(0, 64)), tile=256, overlap=0)
+    predicted = max(per_pixel(quarter, tiles_along(64, 64, 0)))
+    for overlap, holds in ((OVERLAP, True), (0, False)):
+        tiled = fuse_scene(model, scene, tile=TILE, overlap=overlap)
+        found = max(per_pixel(tiled, tiles_along(128, TILE // 4, overlap // 4)))
+        assert (found < 1.05 * predicted) == holds
 
 
 def test_devices_share_the_tiles_and_the_result_is_the_same(network, scene):
@@ -374,6 +413,65 @@ def test_files_are_not_overwritten_unasked(network, files, tmp_path):
     assert out.read_text() == "mine"
     fuse(network, files, out, overwrite=True)
     assert read(out).shape == (8, 384, 384)
+
+
+@pytest.mark.parametrize("what", ["pipe", "link to itself", "folder", "nothing"])
+def test_what_is_no_file_is_refused(network, files, tmp_path, what):
+    files[1].unlink()
+    if what == "pipe":
+        os.mkfifo(files[1])  # to open it would wait for ever
+    elif what == "link to itself":
+        files[1].symlink_to(files[1].name)
+    elif what == "folder":
+        files[1].mkdir()
+    with pytest.raises(DataError, match="cannot read"):
+        fuse(network, files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
+
+
+def test_pixel_types_that_numpy_lacks_are_refused(network, files, scene, tmp_path):
+    with rasterio.open(files[1]) as file:
+        profile = file.profile | {"dtype": "complex_int16"}
+    with rasterio.open(files[1], "w", **profile) as file:
+        file.write(scene.pan[None].astype("c8"))
+    with pytest.raises(DataError, match="complex_int16 values, expected whole digital numbers"):
+        fuse(network, files, tmp_path / "out.tif")
+
+
+def test_a_result_replaces_files_alone_and_no_input_under_another_name(network, files, tmp_path):
+    pipe, link, hard = (tmp_path / name for name in ("pipe", "link.tif", "hard.tif"))
+    os.mkfifo(pipe)
+    link.symlink_to(files[0])
+    hard.hardlink_to(files[1])
+    with pytest.raises(DataError, match="a folder or a device"):
+        fuse(network, files, pipe, overwrite=True)
+    for out in (link, hard):
+        with pytest.raises(DataError, match="is an input"):
+            fuse(network, files, out, overwrite=True)
+    assert pipe.is_fifo() and link.is_symlink()
+
+
+def test_what_a_process_killed_while_writing_left_is_cleared_away(network, files, tmp_path):
+    out = tmp_path / "a [1] & b.tif"
+    mine = tmp_path / ".a 1 & b.tif.9.part"  # of another result
+    for left in (f".{out.name}.9.part", f".{out.name}.9.part.ovr.tmp", f".{out.name}.lock"):
+        (tmp_path / left).touch()
+    mine.touch()
+    fuse(network, files, out)
+    assert leftovers(tmp_path) == [mine.name]
+
+
+@pytest.mark.parametrize("rows", [-2, 1e999, 99, "nonsense"])
+def test_a_damaged_journal_does_not_lead_astray(network, files, tmp_path, rows):
+    def stop(row, rows):
+        raise KeyboardInterrupt
+
+    out, journal = tmp_path / "out.tif", tmp_path / ".out.tif.journal"
+    with pytest.raises(KeyboardInterrupt):
+        fuse(network, files, out, on_row=stop)
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"rows": rows}))
+    fuse(network, files, out)
+    np.testing.assert_array_equal(read(out), read(fuse(network, files, tmp_path / "whole.tif")))
 
 
 def test_a_truncated_file_is_a_data_error(network, files, tmp_path):

@@ -1,0 +1,120 @@
+"""What tiles do to the result, and what they cost: tile sizes and overlaps against one pass.
+
+    python -m tests.benchmarks.bench_tiles [--network dcfnet] [--json FILE]
+
+At reduced resolution, where the truth is known, the whole Longmont scene (832 x 832 PAN pixels) is
+fused in one pass and in tiles. Compared are the pixels at least 64 away from the scene's borders:
+
+- the change: tiled minus one pass, in digital numbers (root mean square);
+- the same by how far aligned corners displace branch 2 in the tile against the one pass
+  (`dcfnet.fuse.displacement`), in steps of half a pixel;
+- the error against the truth, beside seams (two pixels on each side) and elsewhere, over the error
+  of the one pass at the same pixels.
+
+The cost of a tile size is in pixels: how many the network computes for one that is kept.
+"""
+
+import time
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dcfnet.fuse import displacement, fuse_scene, tiles_along
+from dcfnet.models import load_trained
+from dcfnet.scenes import Scene, load_scene
+from dcfnet.wald import reduce_resolution
+from tests.benchmarks.report import parser, report
+
+TILES = (64, 128, 256, 512)
+OVERLAPS = (0, 8, 16, 32, 64)
+BORDER = 64
+STEP = 0.5
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt((values.astype(np.float64) ** 2).mean()))
+
+
+def seams(tiles: list, size: int) -> np.ndarray:
+    """Which pixels of an axis lie beside a border between kept parts."""
+    beside = np.zeros(size, bool)
+    for tile in tiles[1:]:
+        beside[4 * tile.keep_start - 2 : 4 * tile.keep_start + 2] = True
+    return beside
+
+
+def by_displacement(change: np.ndarray, by: np.ndarray) -> list[dict]:
+    """Root mean square of the change where the displacement differs by so many pixels."""
+    rows = []
+    for low in np.arange(0, by.max(), STEP):
+        here = (by >= low) & (by < low + STEP)
+        if here.sum() >= 1000:
+            rows.append({"pixels": round(rms(by[here]), 3), "change": round(rms(change[here]), 3)})
+    return rows
+
+
+def measure(network: str) -> dict:
+    """All tile sizes and overlaps."""
+    scene = load_scene("wv3-longmont")
+    sample = reduce_resolution(scene)
+    coarse = Scene(sample.ms, sample.pan, scene.sensor, np.ones(sample.ms.shape[1:], bool))
+    model, size = load_trained(network), sample.pan.shape[0]
+    inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
+    one = fuse_scene(model, coarse, tile=size, overlap=0)
+    fused_in_one = displacement(tiles_along(size // 4, size // 4, 0))
+    at_one = np.sqrt(((one - sample.gt) ** 2).mean(axis=0))[inner]
+    rows = []
+    for tile, overlap in tqdm([(t, o) for t in TILES for o in OVERLAPS if 4 * o <= t]):
+        tiles = tiles_along(size // 4, tile // 4, overlap // 4)
+        start = time.perf_counter()
+        tiled = fuse_scene(model, coarse, tile=tile, overlap=overlap)
+        seconds = time.perf_counter() - start
+        change = np.sqrt(((tiled - one) ** 2).mean(axis=0))[inner]
+        error = np.sqrt(((tiled - sample.gt) ** 2).mean(axis=0))[inner]
+        beside = seams(tiles, size)
+        seam = (beside[:, None] | beside)[inner]
+        moved = displacement(tiles) - fused_in_one
+        by = np.hypot(moved[:, None], moved)[inner]
+        rows.append(
+            {
+                "tile": tile,
+                "overlap": overlap,
+                "computed_per_kept": round((tile / (tile - 2 * overlap)) ** 2, 2),
+                "seconds": round(seconds, 2),
+                "change": round(rms(change), 3),
+                "error": round(rms(error), 3),
+                "seam_error_over_one_pass": round(rms(error[seam]) / rms(at_one[seam]), 4),
+                "other_error_over_one_pass": round(rms(error[~seam]) / rms(at_one[~seam]), 4),
+                "by_displacement": by_displacement(change, by),
+            }
+        )
+    return {
+        "network": network,
+        "scene": scene.name,
+        "size": size,
+        "threads": torch.get_num_threads(),
+        "one_pass_error": round(rms(at_one), 3),
+        "tiles": rows,
+    }
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--network", default="dcfnet", help="a trained one (default: dcfnet)")
+    arguments = made.parse_args()
+    result = measure(arguments.network)
+    print(f"{'':>12}{'computed':>10}{'change':>9}{'error':>9}{'at seams':>10}{'elsewhere':>11}")
+    print(f"{'one pass':>12}{1:>10.2f}{0:>9.2f}{result['one_pass_error']:>9.2f}")
+    for row in result["tiles"]:
+        print(
+            f"{row['tile']:>6} - {row['overlap']:<3}{row['computed_per_kept']:>10.2f}"
+            f"{row['change']:>9.2f}{row['error']:>9.2f}{row['seam_error_over_one_pass']:>10.4f}"
+            f"{row['other_error_over_one_pass']:>11.4f}"
+        )
+    report(result, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
