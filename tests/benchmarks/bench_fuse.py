@@ -1,25 +1,20 @@
-"""How much faster tiles are fused than by the plain network, and how much memory that takes.
+"""How much faster tiles are fused than by the plain network.
 
-    python -m tests.benchmarks.bench_fuse [--size 832] [--repeats 5] [--scene] [--json FILE]
+    python -m tests.benchmarks.bench_fuse [--size 832] [--repeats 5] [--json FILE]
 
 Both sides fuse the same tiles of the same part of the scene, one after the other in every repeat:
 `dcfnet.fuse.fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate.
-``--scene`` also fuses the whole scene from files to a file once, and says the peak of memory above
-that after the import.
 """
 
-import resource
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from dcfnet.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_files, fuse_scene
+from dcfnet.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_scene
 from dcfnet.models import load_trained
-from dcfnet.scenes import load_scene, longmont_files
+from dcfnet.scenes import load_scene
 from tests.benchmarks.report import parser, report
 
 
@@ -67,37 +62,17 @@ def measure(size: int = 832, repeats: int = 5) -> dict:
     }
 
 
-def peak() -> float:
-    """The most memory that this process has held so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def whole_scene() -> dict:
-    """Seconds and memory of the Longmont scene from files to a file."""
-    *files, sensor = longmont_files()
-    model = load_trained("dcfnet")
-    imported = peak()
-    with tempfile.TemporaryDirectory() as out:
-        start = time.perf_counter()
-        fuse_files(model, *files, Path(out) / "fused.tif", sensor, device="cpu", progress=True)
-        seconds = time.perf_counter() - start
-    return {"seconds": round(seconds, 1), "peak_gib_above_import": round(peak() - imported, 2)}
-
-
 def main() -> None:
     made = parser(__doc__, repeats=5)
     made.add_argument("--size", type=int, default=832, help="side of the square in PAN pixels")
-    made.add_argument("--scene", action="store_true", help="fuse the whole scene, once")
     arguments = made.parse_args()
-    # First, as the peak of memory never falls again.
-    whole = whole_scene() if arguments.scene else None
     result = measure(arguments.size, arguments.repeats)
     print(f"DCFNet, {result['tiles']} tiles of {TILE}, {result['threads']} CPU threads\n")
     print(f"{'':<16}{'median':>10}{'fastest':>10}  seconds")
     for name, median in result["median_seconds"].items():
         print(f"{name:<16}{median:>10.2f}{result['fastest_seconds'][name]:>10.2f}")
     print(f"{'ratio':<16}{result['ratio_of_medians']:>10.2f}{result['ratio_of_fastest']:>10.2f}")
-    report({**result, "whole_scene": whole}, arguments.json)
+    report(result, arguments.json)
 
 
 if __name__ == "__main__":
