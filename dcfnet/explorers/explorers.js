@@ -10,7 +10,8 @@
 
   function* walk(view) {
     yield view;
-    for (const child of view.children_views()) yield* walk(child);
+    // From Bokeh 3.10 on, parts that are not shown have null for a view.
+    for (const child of view.children_views()) if (child) yield* walk(child);
   }
 
   // Bokeh draws names of sliders and groups beside them, and which buttons are pressed by their
