@@ -93,7 +93,7 @@ def effective_fields(
         size = of_pan.shape[2:]
         # Each PAN pixel has the value of its MS pixel and a sixteenth of its weight.
         spread = F.interpolate(of_ms, scale_factor=4)[..., : size[0], : size[1]] / 16
-        fields[name] = (of_pan + of_lms + spread)[:, 0].cpu().numpy()
+        fields[name] = (of_pan + of_lms + spread)[:, 0].detach().cpu().numpy()
     return fields
 
 
