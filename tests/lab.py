@@ -103,7 +103,7 @@ def run_all(open_page, address: str, token: str, notebook: str, views: int, seco
         polling=200,
     )
     page.get_by_text("Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
     page.wait_for_function(
         "(count) => document.querySelectorAll('.dcf-view').length === count"
         " && !document.querySelector('.dcf-view[data-view]:not([data-state=ready])')",
