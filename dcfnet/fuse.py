@@ -608,7 +608,7 @@ def _fuse_files(
         )
     work, journal = _beside(out_path, "work"), _beside(out_path, "journal")
     size = source.sensor.n_bands * height * width * dtype.itemsize
-    done = _done(journal, work, fingerprint, size)
+    done = _done(journal, work, fingerprint, size, len(rows))
     if not done:
         free = shutil.disk_usage(out_path.parent).free + (
             work.stat().st_size if work.exists() else 0
@@ -667,12 +667,14 @@ def _weights_hash(model: PansharpeningNetwork) -> str:
     return digest.hexdigest()
 
 
-def _done(journal: Path, work: Path, fingerprint: str, size: int) -> int:
+def _done(journal: Path, work: Path, fingerprint: str, size: int, total: int) -> int:
     """Rows of tiles that an interrupted call with these settings left in the work file."""
     try:
         entry = json.loads(journal.read_text())
         if entry["settings"] == fingerprint and work.stat().st_size == size:
-            return max(0, int(entry["rows"]))
+            done = int(entry["rows"])
+            if 0 < done <= total:
+                return done
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         pass
     journal.unlink(missing_ok=True)

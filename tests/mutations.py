@@ -17,6 +17,7 @@ import collections
 import contextlib
 import copy
 import dataclasses
+import functools
 import json
 import math
 import multiprocessing
@@ -40,6 +41,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dcfnet.errors import DataError
+from dcfnet.fuse import fuse_files
 from dcfnet.models import NETWORKS, build_network, load_released, load_trained, load_weights
 from dcfnet.models import save_weights as write_weights
 from dcfnet.patches import PatchDataset, check_h5
@@ -275,12 +277,28 @@ def _h5_damaged(chance: random.Random, path: Path) -> str:
 
 
 def _tif_damaged(chance: random.Random, path: Path) -> str:
-    how = chance.choice(("dtype", "value", "transform", "crs", "nodata", "size", "bands", "huge"))
+    kinds = (
+        "dtype",
+        "value",
+        "transform",
+        "crs",
+        "nodata",
+        "size",
+        "bands",
+        "huge",
+        "names",
+        "gaps",
+    )
+    how = chance.choice((*kinds, "layout"))
     with rasterio.open(path) as file:
         image, pixel = file.read(), file.transform.a
     extra: dict = {}
     if how == "dtype":
-        image = image.astype(chance.choice(("u1", "i2", "u4", "i4", "f4", "f8", "c8")))
+        kinds = ("u1", "i1", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "c8", "c16", "complex_int16")
+        kind = chance.choice(kinds)
+        if kind == "complex_int16":
+            extra["dtype"], kind = kind, "c8"
+        image = image.astype(kind)
     elif how == "value":
         image = image.astype(chance.choice(("f4", "i4", "u4")))
         odd = [v for v in _ODD if image.dtype.kind == "f" or (math.isfinite(v) and 0 <= v < 1e9)]
@@ -293,11 +311,44 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
     elif how == "crs":
         extra["crs"] = chance.choice((None, "EPSG:4326", "LOCAL_CS['x']"))
     elif how == "nodata":
-        extra["nodata"] = chance.choice((65535, 1, int(image[0, 0, 0])))
+        extra["nodata"] = chance.choice((65535, 1, 2047, int(image[0, 0, 0])))
+        if chance.random() < 0.5:  # a value that pixels of this type cannot have
+            odd = chance.choice(("nan", "inf", "-9999", "70000", "1e300", "0.5", "x", ""))
+            path.unlink()
+            _write_tif(path, image, pixel)
+            with rasterio.open(path, "r+") as file:
+                file.nodata = 7  # makes the tag
+            path.write_bytes(_tag_replaced(path.read_bytes(), 42113, odd))
+            return f"nodata {odd!r}"
     elif how == "size":
         image = image[:, : chance.choice((1, 3, 9)), : chance.choice((1, 3, 9))]
     elif how == "bands":
         image = image[:1].repeat(chance.choice((1, 2, 4, 8, 9)), 0)
+    elif how == "names":
+        odd = chance.choice(("<&>]]>", "\x01", "\u00e4\u4e00", "x" * 10_000, "\n", "'\""))
+        path.unlink()
+        _write_tif(path, image, pixel)
+        with rasterio.open(path, "r+") as file:
+            file.set_band_description(1, odd)
+        return f"name {odd[:9]!r}"
+    elif how == "gaps":
+        image[:, chance.randrange(image.shape[1]) :] = 0
+        image[:, :, : chance.choice((0, 5, image.shape[2]))] = 0
+    elif how == "layout":
+        extra = chance.choice(
+            (
+                {"tiled": True, "blockxsize": 16, "blockysize": 16},
+                {"tiled": True, "blockxsize": 1024, "blockysize": 1024, "sparse_ok": True},
+                {"interleave": "pixel", "compress": "zstd"},
+                {"interleave": "band", "compress": "lzw", "predictor": 2, "bigtiff": "yes"},
+                {"photometric": "rgb", "alpha": "yes"},
+                {"endianness": "big", "nbits": 12},
+                {"driver": "PNG"},
+                {"driver": "ENVI"},
+            )
+        )
+        if extra.get("driver") == "PNG":
+            image = image[:1]
     else:  # a sparse file that claims to be large
         path.unlink()
         side = chance.choice((100_000, 200_000))  # more than the readers may take
@@ -309,6 +360,24 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
     path.unlink()
     _write_tif(path, image, pixel, **extra)
     return f"{how} {extra or pixel if how != 'dtype' else image.dtype}"
+
+
+def _tag_replaced(content: bytes, tag: int, text: str) -> bytes:
+    """A classic, little-endian TIFF with a short text in one of its tags."""
+    content = bytearray(content)
+    start = int.from_bytes(content[4:8], "little")
+    for entry in range(int.from_bytes(content[start : start + 2], "little")):
+        at = start + 2 + 12 * entry
+        if int.from_bytes(content[at : at + 2], "little") == tag:
+            data = text.encode() + b"\0"
+            content[at + 4 : at + 8] = len(data).to_bytes(4, "little")
+            if len(data) <= 4:
+                content[at + 8 : at + 12] = data.ljust(4, b"\0")
+            else:
+                content[at + 8 : at + 12] = len(content).to_bytes(4, "little")
+                content += data
+            return bytes(content)
+    raise ValueError(f"there is no tag {tag}")
 
 
 _ODD_JSON = (
@@ -486,6 +555,35 @@ def _read_scene(folder, name):
         _require(np.isfinite(scene.transform[:6]).all(), "it lies nowhere")
 
 
+@functools.cache
+def _network():
+    torch.manual_seed(0)
+    return build_network("dicnn", 8)
+
+
+def _read_fuse(folder, name):
+    out = folder / "new" / "out.tif"
+    try:
+        fuse_files(
+            _network(), folder / "ms.tif", folder / "pan.tif", out, WV3, tile=32, overlap=8,
+            device="cpu",
+        )  # fmt: skip
+    finally:
+        left = [path.name for path in out.parent.glob("*") if path != out]
+        _require(not left, f"{left} were left")
+        complete = out.exists()
+        if complete:  # whatever is there can be read
+            with rasterio.open(out) as file:
+                image, nodata = file.read(), file.nodata
+            shutil.rmtree(out.parent)
+    _require(complete, "there is no result")
+    data = (image != nodata).any(axis=0)
+    _require(np.isfinite(nodata), "what is no data is not finite")
+    _require(np.can_cast(np.min_scalar_type(int(nodata)), image.dtype) or nodata == 0, "no data?")
+    _require(image.shape[0] == 8 and not (set(image.shape[1:]) - set(range(4, 65, 4))), "its size")
+    _require((image[:, data] >= 1).all() and (image[:, data] <= 2047).all(), "its values")
+
+
 def _require_sound(model):
     for key, value in model.state_dict().items():
         _require(torch.isfinite(value).all(), f"{key} is not finite")
@@ -546,7 +644,7 @@ class Kind:
 
 KINDS = {
     "hdf5": Kind(("plain.h5", "packed.h5"), _h5_damaged, (_read_check_h5, _read_dataset), weight=5),
-    "geotiff": Kind(("ms.tif", "pan.tif"), _tif_damaged, (_read_scene,), weight=4),
+    "geotiff": Kind(("ms.tif", "pan.tif"), _tif_damaged, (_read_scene, _read_fuse), weight=4),
     "safetensors": Kind(
         ("run/weights.safetensors",), _weights_damaged, (_read_weights, _read_trained), weight=3
     ),
@@ -563,14 +661,15 @@ KINDS = {
 }
 
 
-def damage(folder: Path, seed: int, number: int) -> tuple[str, str, str]:
-    """Damages one of the good files in a folder.
+def damage(folder: Path, seed: int, number: int, kind: str | None = None) -> tuple[str, str, str]:
+    """Damages one of the good files in a folder, of any kind unless one is given.
 
     Returns:
         Kind of file, its name, and what was done to it.
     """
     chance = random.Random(f"{seed}/{number}")
-    kind = chance.choices(list(KINDS), [k.weight for k in KINDS.values()])[0]
+    drawn = chance.choices(list(KINDS), [k.weight for k in KINDS.values()])[0]
+    kind = kind or drawn
     name = chance.choice(KINDS[kind].files)
     share = chance.random()
     if share < 0.06:
@@ -647,7 +746,7 @@ class Reader:
             self._process = None
 
 
-def mutate(numbers, seed=0, keep=None, progress=None):
+def mutate(numbers, seed=0, keep=None, progress=None, only=None):
     """Damages and reads.
 
     Args:
@@ -655,6 +754,7 @@ def mutate(numbers, seed=0, keep=None, progress=None):
         seed: What decides them.
         keep: A folder for the files of findings.
         progress: Called with each finding's text as it comes.
+        only: The one kind of file to damage.
 
     Returns:
         Counts by (kind, reader, outcome), and the texts of the findings.
@@ -668,7 +768,7 @@ def mutate(numbers, seed=0, keep=None, progress=None):
             for number in numbers:
                 folder = Path(place, "bad")
                 shutil.copytree(good, folder)
-                kind, name, done = damage(folder, seed, number)
+                kind, name, done = damage(folder, seed, number, only)
                 for i, function in enumerate(KINDS[kind].readers):
                     outcome, text = reader.read(kind, i, folder, name)
                     who = function.__name__.removeprefix("_read_")
@@ -692,11 +792,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000, help="how many (1000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first (0)")
     parser.add_argument("--seed", type=int, default=0, help="other damages (0)")
+    parser.add_argument("--kind", choices=KINDS, help="damage files of this kind alone")
     parser.add_argument("--keep", type=Path, help="folder for the files of findings")
     options = parser.parse_args(argv)
     numbers = range(options.first, options.first + options.count)
     counts, findings = mutate(
-        numbers, options.seed, options.keep, lambda text: print(text, flush=True)
+        numbers, options.seed, options.keep, lambda text: print(text, flush=True), options.kind
     )
     print(f"{options.count} mutations, {sum(counts.values())} readings, {len(findings)} findings")
     print(f"{'file':<12} {'reader':<12} {'refused':>8} {'read':>8} {'found':>8}")

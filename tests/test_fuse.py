@@ -457,21 +457,28 @@ def test_what_a_process_killed_while_writing_left_is_cleared_away(network, files
     for left in (f".{out.name}.9.part", f".{out.name}.9.part.ovr.tmp", f".{out.name}.lock"):
         (tmp_path / left).touch()
     mine.touch()
-    fuse(network, files, out)
+    fuse(network, files, out, tile=384)
     assert leftovers(tmp_path) == [mine.name]
 
 
-@pytest.mark.parametrize("rows", [-2, 1e999, 99, "nonsense"])
-def test_a_damaged_journal_does_not_lead_astray(network, files, tmp_path, rows):
-    def stop(row, rows):
+@pytest.mark.parametrize("damaged", [-2, 0, 1e999, 99, "nonsense"])
+def test_a_damaged_journal_is_not_followed(network, scene, tmp_path, damaged):
+    small = scene.crop(slice(0, 16), slice(0, 8))
+    files = (
+        write(tmp_path / "ms.tif", small.ms, 1.2),
+        write(tmp_path / "pan.tif", small.pan[None], 0.3),
+    )
+
+    def stop(row, total):
         raise KeyboardInterrupt
 
-    out, journal = tmp_path / "out.tif", tmp_path / ".out.tif.journal"
+    out, rows, journal = tmp_path / "out.tif", [], tmp_path / ".out.tif.journal"
+    tiles = {"tile": 32, "overlap": 4}
     with pytest.raises(KeyboardInterrupt):
-        fuse(network, files, out, on_row=stop)
-    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"rows": rows}))
-    fuse(network, files, out)
-    np.testing.assert_array_equal(read(out), read(fuse(network, files, tmp_path / "whole.tif")))
+        fuse(network, files, out, on_row=stop, **tiles)
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"rows": damaged}))
+    fuse(network, files, out, on_row=lambda row, total: rows.append(row), **tiles)
+    assert rows == [1, 2, 3]
 
 
 def test_a_truncated_file_is_a_data_error(network, files, tmp_path):
