@@ -8,7 +8,6 @@ forward pass with the gradients of all bands batched into one backward pass (vma
 runs all of them one after the other, so that whatever slows the machine down slows all.
 """
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -102,7 +101,6 @@ def measure(size: int = 64, repeats: int = 3) -> dict:
         "repeats": repeats,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {platform.system()}",
         "median_seconds": {name: round(value, 4) for name, value in medians.items()},
         "fastest_seconds": {name: round(value, 4) for name, value in fastest.items()},
         "ratio_of_medians": ratios(medians),

@@ -7,7 +7,6 @@ all of them. A ratio above 1 is that many times faster than plain; where other w
 machine the ratio of the fastest runs is the steadier one.
 """
 
-import platform
 import statistics
 import time
 
@@ -61,7 +60,6 @@ def measure(size: int = 256, repeats: int = 9) -> dict:
         "repeats": repeats,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {platform.system()}",
         "gmacs": {
             name: round(count_operations(model, size, size)[""] / 1e9, 2)
             for name, model in models.items()

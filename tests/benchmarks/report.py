@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dcfnet.files import written_whole
+from dcfnet.machine import describe
 
 
 def parser(doc: str, repeats: int | None = None) -> argparse.ArgumentParser:
@@ -18,7 +21,9 @@ def parser(doc: str, repeats: int | None = None) -> argparse.ArgumentParser:
 
 
 def report(result: dict[str, Any], path: Path | None) -> None:
-    """Print a result as JSON, and write it where that was asked for."""
+    """Print a result as JSON, with the machine, and write it where that was asked for."""
+    machine = {"machine": describe(torch.device("cpu")), "torch": torch.__version__}
+    result = result | machine
     text = json.dumps(result, indent=2)
     print(f"\n{text}")
     if path:
