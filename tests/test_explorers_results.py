@@ -69,9 +69,50 @@ def test_a_page_holds_each_image_once():
     assert size - empty < 1.8 * 9 * 64 * 64 * 3 + 60_000
 
 
+# The first pixel of the picture that each panel has drawn, left and right.
+PHOTOGRAPHED = """async () => {
+  const models = [...dcfnetViews.mounted[0].view.model.references()];
+  const found = [];
+  for (const model of models.filter((it) => it.type === "Figure")) {
+    const picture = new Image();
+    picture.src = model.renderers[0].data_source.data.url[0];
+    await picture.decode();
+    const canvas = new OffscreenCanvas(picture.width, picture.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
+    found.push([picture.width, picture.height, context.getImageData(0, 0, 1, 1).data[0]]);
+  }
+  return found;
+}"""
+
+
+def test_photographs_are_chosen_and_zoom_together(tmp_path, open_page):
+    greys = np.linspace(0, 255, 40, dtype=np.uint8)
+    ramp = np.tile(greys, (30, 1))  # something that zooming changes
+    pictures = {"EXP": np.dstack([ramp] * 3), "DCFNet": 255 - np.dstack([ramp] * 3), "PAN": ramp}
+    tab, view = show(ex.photographs(pictures, second="DCFNet"), tmp_path, open_page)
+    (*size, left), (*_, right) = view.evaluate(PHOTOGRAPHED)
+    assert size == [40, 30] and left < 10 and right > 245
+    assert drive(view) == 2
+    view.locator("select").nth(1).select_option(label="PAN")
+    (*_, left), (*_, right) = view.evaluate(PHOTOGRAPHED)
+    assert right < 10
+    assert tab.wrong == []
+
+
+def test_a_photograph_takes_little_of_the_page():
+    image = np.tile(np.arange(256, dtype=np.uint8), (512, 4))
+    size = len(ex.View(ex.photographs({"a": image}), name="x", alt="x").html())
+    empty = len(ex.View(ex.column(), name="x", alt="x").html())
+    assert size - empty < 0.2 * image.size + 20_000
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: ex.photographs({"a": flat(1), "b": flat(1)[:8]}), "of one size"),
+        (lambda: ex.photographs({"a": flat(1) / 2}), "uint8"),
+        (lambda: ex.photographs({"a": flat(1)}, first="b"), "no picture of 'b'"),
         (lambda: results({"EXP": np.ones((4, 4))}), "one size"),
         (lambda: results({"PNN": np.ones((12, 16))}), "no picture of 'PNN'"),
         (
