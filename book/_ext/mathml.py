@@ -53,9 +53,9 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
     self.body.append(
         self.starttag(node, "div", CLASS="math notranslate nohighlight")
     )
-    self.body.append(
-        f'<div class="equation">{convert(node, display=True)}</div>'
-    )
+    # Of that class the theme gives a tab stop to what is wider than the page.
+    self.body.append('<div class="equation pst-scrollable-table-container">')
+    self.body.append(f"{convert(node, display=True)}</div>")
     if node["number"]:
         self.body.append(
             f'<span class="eqno">({get_node_equation_number(self, node)})'
