@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; bad input ends it with exit code 2 and one line.
+    """Run the command; bad input ends it with exit code 2 and one line, Ctrl-C with 130.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -78,12 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    args = _parser().parse_args(argv)
+    command = "dcfnet"
+    with contextlib.suppress(AttributeError):  # file names need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        args = _parser().parse_args(argv)
+        command = f"dcfnet {args.command}"
         args.run(args)
+        sys.stdout.flush()
     except DataError as error:
-        print(f"dcfnet {args.command}: {error}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\n{command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -628,6 +628,11 @@ def _fuse_files(
         ):
             file.truncate(size)
             for row, col, image, mask in tiles:
+                if not np.isfinite(image).all():
+                    raise DataError(
+                        "the network gives NaN or infinity: expected trained weights; where they "
+                        "are, pass precision='fp32'"
+                    )
                 values = _digital_numbers(image, mask, source.sensor, dtype, nodata)
                 corner = (r * row.keep_start, r * col.keep_start)
                 _put(file.fileno(), values, corner, (height, width))

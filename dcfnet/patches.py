@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from filelock import FileLock
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
@@ -164,22 +165,31 @@ def write_h5(
     path = Path(path)
     if not windows:
         raise DataError(f"nothing to write to {path}: expected at least one window")
+    with (
+        _writing(path),
+        written_whole(path) as temporary,
+        _SafeForHDF5(temporary, "w+b") as disk,
+    ):
+        with h5py.File(disk, "w") as file:
+            file.attrs["sensor"] = sensor.name
+            sets = {
+                key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
+                for key, array in _as_patch(sample, windows[0]).items()
+            }
+            bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
+            for i, window in enumerate(bar):
+                for key, array in _as_patch(sample, window).items():
+                    sets[key][i] = array
+                if disk.error:
+                    break
+        if disk.error:
+            raise disk.error
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        with written_whole(path) as temporary, _SafeForHDF5(temporary, "w+b") as disk:
-            with h5py.File(disk, "w") as file:
-                file.attrs["sensor"] = sensor.name
-                sets = {
-                    key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
-                    for key, array in _as_patch(sample, windows[0]).items()
-                }
-                bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
-                for i, window in enumerate(bar):
-                    for key, array in _as_patch(sample, window).items():
-                        sets[key][i] = array
-                    if disk.error:
-                        break
-            if disk.error:
-                raise disk.error
+        yield
     except OSError as error:
         raise DataError(
             f"could not write {path} ({error}): expected a folder that can be written, with "
@@ -230,15 +240,34 @@ def build_data(scene: str | None = None, *, progress: bool = True) -> dict[str, 
 
     Returns:
         Path of each split's file.
+
+    Raises:
+        DataError: There is no such scene, or the files cannot be written.
     """
     loaded = load_scene(scene)
     sample = reduce_resolution(loaded)
-    paths = {}
-    for split in REGIONS:
-        paths[split] = data_file(split, scene)
-        windows = patch_windows(sample, split)
-        write_h5(paths[split], sample, windows, sensor=loaded.sensor, progress=progress)
+    paths = {split: data_file(split, scene) for split in REGIONS}
+    with _alone(paths["train"].parent):
+        for split, path in paths.items():
+            windows = patch_windows(sample, split)
+            write_h5(path, sample, windows, sensor=loaded.sensor, progress=progress)
     return paths
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for others that build there, and clears away what they left if they were killed."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    try:
+        for unfinished in folder.glob(".*.h5.*.part"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 # Reading -------------------------------------------------------------------------------------

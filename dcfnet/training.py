@@ -151,6 +151,10 @@ def fit(
         297
     """
     options = SimpleNamespace(**locals())
+    least = {"epochs": 0, "accumulate": 1, "patience": 0, "workers": 0, "seed": 0}
+    for name, low in least.items():
+        if not low <= (getattr(options, name) or 0) < 2**63:
+            raise ValueError(f"{name} must be at least {low}, got {getattr(options, name)}")
     accelerator = _accelerator(device, precision, accumulate)
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
@@ -189,7 +193,13 @@ class _Run:
         rank, processes = accelerator.process_index, accelerator.num_processes
 
         # On what it is trained.
-        _check_patches(o.train, o.valid)
+        _check_patches(train=o.train, valid=o.valid)
+        _, height, width = o.train[0]["gt"].shape
+        if o.augment and height != width:
+            raise DataError(
+                f"train has patches of {height} x {width} pixels, but the eight symmetries are "
+                "those of a square: pass augment=False"
+            )
         patches = _Augmented(o.train)
         chance = (len(o.train), o.batch_size, o.seed, o.augment, o.exposure)
         self.order = _Order(*chance, o.accumulate, rank, processes)
@@ -551,8 +561,8 @@ class _StopSignals:
         signal.signal(number, ends if before == signal.SIG_IGN else before)
 
 
-def _check_patches(train: Sized, valid: Sized) -> None:
-    for name, data in (("train", train), ("valid", valid)):
+def _check_patches(**sets: Sized) -> None:
+    for name, data in sets.items():
         if not len(data):
             raise DataError(f"{name} holds no patches: expected at least one")
         found = {key: tuple(value.shape) for key, value in data[0].items()}
@@ -560,7 +570,7 @@ def _check_patches(train: Sized, valid: Sized) -> None:
         if missing := [key for key in wanted if key not in found]:
             raise DataError(
                 f"a patch of {name} has {', '.join(found)}, but no {', '.join(missing)}: expected "
-                f"{', '.join(wanted)}; full-resolution test files have no truth to learn from"
+                f"{', '.join(wanted)}; full-resolution test files have no truth"
             )
         if found["gt"] != found["lms"]:
             raise DataError(
@@ -802,7 +812,11 @@ def evaluate_network(
     Returns:
         ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
         (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``.
+
+    Raises:
+        DataError: There are no patches, or they have no truth.
     """
+    _check_patches(data=data)
     sensor = sensor or getattr(data, "sensor", WV3)
     measures = {
         "sam": metrics.sam,

@@ -111,7 +111,7 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
     learning.add_argument("--seed", type=int, default=0, help="of all chance (default: 0)")
 
     options = parser.add_argument_group("DCFNet")
-    options.add_argument("--width", type=float, help="share of the paper's channels (default: 1)")
+    options.add_argument("--width", type=_width, help="share of the paper's channels (default: 1)")
     options.add_argument(
         "--direct", action="store_true", help="predict the image itself, not its details"
     )
@@ -142,6 +142,13 @@ def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, all digits")
     return parser
+
+
+def _width(text: str) -> float:
+    width = float(text)
+    if not 0 < width < math.inf:
+        raise argparse.ArgumentTypeError(f"a share above 0 is expected, not {text}")
+    return width
 
 
 def _add_sensor(parser: Any) -> None:
@@ -204,8 +211,9 @@ def _train(args: argparse.Namespace) -> None:
 def _network(args: argparse.Namespace, sensor: Sensor) -> torch.nn.Module:
     options = {}
     if args.network == "dcfnet":
-        options = {"inject_details": not args.direct, "width": args.width or 1.0}
-    elif args.width or args.direct:
+        width = 1.0 if args.width is None else args.width
+        options = {"inject_details": not args.direct, "width": width}
+    elif args.width is not None or args.direct:
         raise SystemExit("dcfnet train: --width and --direct are options of DCFNet alone")
     torch.manual_seed(args.seed)
     return build_network(args.network, sensor.n_bands, **options)

@@ -429,6 +429,18 @@ def test_what_is_no_file_is_refused(network, files, tmp_path, what):
     assert leftovers(tmp_path) == []
 
 
+def test_a_network_that_gives_nan_is_refused(files, tmp_path):
+    class Broken(torch.nn.Conv2d):
+        bands = 8
+
+        def forward(self, pan, ms, lms):
+            return lms * torch.nan
+
+    with pytest.raises(DataError, match="NaN or infinity"):
+        fuse(Broken(1, 1, 1), files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
+
+
 def test_pixel_types_that_numpy_lacks_are_refused(network, files, scene, tmp_path):
     with rasterio.open(files[1]) as file:
         profile = file.profile | {"dtype": "complex_int16"}

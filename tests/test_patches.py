@@ -323,7 +323,11 @@ def test_an_interruption_leaves_no_file_under_the_final_name(sample, tmp_path, m
 def test_data_command_builds_what_the_book_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
     monkeypatch.setenv("DCFNET_SCENE", "simulated")
+    folder = tmp_path / "simulated"
+    folder.mkdir()
+    (folder / ".train.h5.9.part").touch()  # left by a process that was killed
     assert cli.main(["data"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["test.h5", "train.h5", "valid.h5"]
     for split in ("train", "valid", "test"):
         path = data_file(split)
         assert path == tmp_path / "simulated" / f"{split}.h5"

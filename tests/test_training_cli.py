@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dcfnet import DataError, cli
 from dcfnet.runs import History
 from dcfnet.training_cli import add_evaluate_parser, add_train_parser
 from dcfnet.wald import exp_upsample
@@ -79,6 +80,73 @@ def test_help(command, capsys):
     said = capsys.readouterr().out
     assert "examples:" in said
     assert f"dcfnet {command} " in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", -1),
+        ("--batch-size", 0),
+        ("--accumulate", 0),
+        ("--accumulate", -1),
+        ("--patience", -1),
+        ("--workers", -1),
+        ("--seed", -1),
+        ("--lr", "nan"),
+        ("--lr", -1),
+        ("--average", "nan"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(files, option, value):
+    name = {"--batch-size": "batch_size", "--lr": "learning rate"}.get(option, option[2:])
+    with pytest.raises(SystemExit, match=f"dcfnet train: .*{name}"):
+        train(files, f"{option}={value}")
+
+
+@pytest.mark.parametrize("width", ["0", "-1", "nan", "inf"])
+def test_a_width_that_cannot_be_is_refused(files, width, capsys):
+    with pytest.raises(SystemExit):
+        train(files, f"--width={width}")
+    assert "a share above 0 is expected" in capsys.readouterr().err
+
+
+def test_patches_without_truth_or_of_no_square_are_refused(files):
+    with h5py.File(files / "train.h5", "r+") as file:
+        images = {key: values[()] for key, values in file.items()}
+        for key, values in images.items():
+            del file[key]
+            file[key] = values[:, :, : values.shape[2] // 2]
+    with pytest.raises(DataError, match="8 x 16 pixels.*augment=False"):
+        train(files)
+    train(files, "--no-augment", "--epochs", 1)
+    with h5py.File(files / "valid.h5", "r+") as file:
+        del file["gt"]
+    given = ("--data", files / "valid.h5", "--sensor", "wv3", "--device", "cpu")
+    with pytest.raises(DataError, match="no gt"):
+        call("evaluate", "dcfnet", *given, "--weights", files / "run" / "weights.safetensors")
+
+
+@pytest.mark.parametrize("command", ["data", "check", "evaluate", "fuse"])
+def test_ctrl_c_ends_a_command_with_130_and_a_line(command, monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("cli.build_data", "cli.check_h5", "fuse_cli.load_trained"):
+        monkeypatch.setattr(f"dcfnet.{name}", interrupted)
+    monkeypatch.setattr("dcfnet.training_cli.load_trained", interrupted)
+    more = {
+        "check": ["a.h5"],
+        "evaluate": ["pnn", "--sensor", "wv3"],
+        "fuse": ["--ms", "a.tif", "--pan", "b.tif", "--sensor", "wv3", "c.tif"],
+    }
+    assert cli.main([command, *more.get(command, [])]) == 130
+    assert f"dcfnet {command}: stopped" in capsys.readouterr().err
+
+
+def test_a_folder_of_data_that_cannot_be_ends_every_command_with_a_line(monkeypatch, capsys):
+    monkeypatch.setenv("DCFNET_DATA", "a" * 5000)
+    assert cli.main(["data"]) == 2
+    assert capsys.readouterr().err.startswith("dcfnet: the environment variable DCFNET_DATA")
 
 
 def test_options_of_dcfnet_alone_are_refused_elsewhere(files):
