@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8000
+# Which versions are installed; make CONSTRAINTS=mine.txt takes others.
+CONSTRAINTS ?= constraints.txt
 export DCFNET_SCENE ?= wv3-longmont
 
 BIN := .venv/bin
@@ -17,10 +19,10 @@ help: ## explain the targets
 
 install: .venv/installed ## set up .venv (the other targets do it by themselves)
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed; say make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[imagery,book,lab,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[imagery,book,lab,test]'
 	@touch $@
 
 data: .venv/installed ## build the HDF5 files of the scene
