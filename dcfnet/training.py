@@ -208,6 +208,7 @@ class _Run:
             batch_sampler=self.order,
             num_workers=o.workers,
             persistent_workers=o.workers > 0,
+            worker_init_fn=_leave_signals_to_the_run,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # without one it takes from torch's chance
         )
@@ -559,6 +560,12 @@ class _StopSignals:
         # A shell's background jobs ignore Ctrl-C; somebody who sends it twice means it.
         ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, ends if before == signal.SIG_IGN else before)
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """In a reader: signals to the whole group of processes stop the run, which ends its readers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_patches(**sets: Sized) -> None:

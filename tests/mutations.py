@@ -51,7 +51,7 @@ from dcfnet.sensors import WV3
 from dcfnet.training import fit
 
 SECONDS = 20
-"""A reader that takes longer than this with one small file hangs."""
+"""A reader that takes longer than this with one small file hangs, unless told otherwise."""
 
 MEMORY = 4 << 30
 """What the readers' process may take beyond its start, in bytes."""
@@ -712,7 +712,8 @@ def _work(pipe):
 class Reader:
     """A process of readers, started anew when it dies or hangs."""
 
-    def __init__(self):
+    def __init__(self, seconds):
+        self._seconds = seconds
         self._context = multiprocessing.get_context("spawn")
         self._process = None
 
@@ -729,9 +730,9 @@ class Reader:
             self._start()
         self._pipe.send((kind, place, str(folder), name))
         try:
-            if self._pipe.poll(SECONDS):
+            if self._pipe.poll(self._seconds):
                 return self._pipe.recv()
-            outcome = ("FOUND", f"hangs for more than {SECONDS} seconds\n")
+            outcome = ("FOUND", f"hangs for more than {self._seconds} seconds\n")
         except (EOFError, ConnectionResetError):
             self._process.join()
             outcome = ("FOUND", f"died with code {self._process.exitcode}\n")
@@ -746,7 +747,7 @@ class Reader:
             self._process = None
 
 
-def mutate(numbers, seed=0, keep=None, progress=None, only=None):
+def mutate(numbers, seed=0, keep=None, progress=None, only=None, seconds=SECONDS):
     """Damages and reads.
 
     Args:
@@ -755,12 +756,13 @@ def mutate(numbers, seed=0, keep=None, progress=None, only=None):
         keep: A folder for the files of findings.
         progress: Called with each finding's text as it comes.
         only: The one kind of file to damage.
+        seconds: A reader that takes longer than this hangs.
 
     Returns:
         Counts by (kind, reader, outcome), and the texts of the findings.
     """
     counts, findings = collections.Counter(), []
-    reader = Reader()
+    reader = Reader(seconds)
     with tempfile.TemporaryDirectory() as place:
         good = Path(place, "good")
         write_good(good)
@@ -779,7 +781,9 @@ def mutate(numbers, seed=0, keep=None, progress=None, only=None):
                             progress(findings[-1])
                         if keep:
                             with contextlib.suppress(shutil.Error):  # no copy of pipes
-                                shutil.copytree(folder, Path(keep, str(number)), symlinks=True)
+                                shutil.copytree(
+                                    folder, Path(keep, str(number)), True, dirs_exist_ok=True
+                                )
                 shutil.rmtree(folder)
         finally:
             reader.close()
@@ -792,12 +796,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000, help="how many (1000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first (0)")
     parser.add_argument("--seed", type=int, default=0, help="other damages (0)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"to read one ({SECONDS})")
     parser.add_argument("--kind", choices=KINDS, help="damage files of this kind alone")
     parser.add_argument("--keep", type=Path, help="folder for the files of findings")
     options = parser.parse_args(argv)
     numbers = range(options.first, options.first + options.count)
     counts, findings = mutate(
-        numbers, options.seed, options.keep, lambda text: print(text, flush=True), options.kind
+        numbers,
+        options.seed,
+        options.keep,
+        lambda text: print(text, flush=True),
+        options.kind,
+        options.seconds,
     )
     print(f"{options.count} mutations, {sum(counts.values())} readings, {len(findings)} findings")
     print(f"{'file':<12} {'reader':<12} {'refused':>8} {'read':>8} {'found':>8}")

@@ -2,9 +2,14 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 from dcfnet import DataError, cli
@@ -141,6 +146,29 @@ def test_ctrl_c_ends_a_command_with_130_and_a_line(command, monkeypatch, tmp_pat
     }
     assert cli.main([command, *more.get(command, [])]) == 130
     assert f"dcfnet {command}: stopped" in capsys.readouterr().err
+
+
+def test_a_signal_to_all_processes_stops_the_run_not_its_readers(files):
+    """As batch systems send it. Readers that die of it would bring the run down."""
+    command = [
+        sys.executable, "-m", "dcfnet.cli", "train", "dcfnet", "--width", "0.05", "--sensor", "wv3",
+        "--train", files / "train.h5", "--valid", files / "valid.h5", "--run-dir", files / "run",
+        "--device", "cpu", "--batch-size", "4", "--precision", "fp32", "--epochs", "1000000",
+        "--patience", "0", "--workers", "2",
+    ]  # fmt: skip
+    run = subprocess.Popen(
+        list(map(str, command)), stdout=-1, stderr=-2, text=True, start_new_session=True
+    )
+    try:
+        assert any(line.startswith("epoch 3") for line in run.stdout)
+        readers = psutil.Process(run.pid).children()
+        os.killpg(run.pid, signal.SIGTERM)
+        said, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 143 and "Traceback" not in said
+    assert "stopped by SIGTERM" in said
+    assert len(readers) >= 2 and not any(reader.is_running() for reader in readers)
 
 
 def test_a_folder_of_data_that_cannot_be_ends_every_command_with_a_line(monkeypatch, capsys):
