@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dcfnet import WV3, DataError, build_network, load_scene, load_trained
@@ -211,6 +211,82 @@ def test_a_device_that_fails_ends_the_work(scene):
 def test_a_device_that_is_not_there_is_refused(network, scene, device):
     with pytest.raises(ValueError, match="device|expected one of cpu"):
         fuse_scene(network, scene, device=device)
+
+
+class Local(torch.nn.Module):
+    """Sees two pixels around each, and MS: a network whose tiles can be told from one pass."""
+
+    bands = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(17, 6, 3, padding=1), torch.nn.Tanh(),
+            torch.nn.Conv2d(6, 8, 3, padding=1),
+        )  # fmt: skip
+        torch.manual_seed(0)
+        for parameter in self.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.2)
+
+    def forward(self, pan, ms, lms):
+        near = ms.repeat_interleave(4, -1).repeat_interleave(4, -2)
+        return lms + 0.1 * self.layers(torch.cat((pan, lms, near), 1))
+
+
+@st.composite
+def jobs(draw):
+    """A scene of noise with or without gaps, and tiles that fit each other."""
+    h, w = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    ms = chance.integers(1, 2048, (8, h, w), np.uint16)
+    pan = chance.integers(1, 2048, (4 * h, 4 * w), np.uint16)
+    ms[:, : draw(st.integers(0, 3))] = 0
+    pan[:, : draw(st.integers(0, 9))] = 0
+    overlap = draw(st.integers(1, 4))
+    tile = draw(st.integers(2 * overlap + 1, 16))
+    scene = Scene(ms=ms, pan=pan, sensor=WV3, mask=ms.any(axis=0))
+    return scene, {"tile": 4 * tile, "overlap": 4 * overlap, "device": "cpu"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(jobs())
+def test_tiles_of_a_local_network_are_one_pass_at_any_size(job):
+    scene, tiles = job
+    tiled = fuse_scene(Local(), scene, **tiles)
+    whole = fuse_scene(Local(), scene, tile=96, overlap=4, device="cpu")  # one tile
+    assert tiled.shape == (8, *scene.pan.shape)
+    data = scene.mask.repeat(4, 0).repeat(4, 1) & (scene.pan > 0)
+    assert not tiled[:, ~data].any() and not whole[:, ~data].any()
+    # Pixels without data take the nearest value in their tile; a wider one may know a nearer.
+    if data.all():
+        np.testing.assert_allclose(tiled, whole, atol=0.01)
+        far = np.s_[:, 36:-36, 36:-36]  # exp_upsample of the whole goes round at its borders
+        one = fuse_sample(Local(), full_resolution(scene), WV3)
+        np.testing.assert_allclose(tiled[far], one[far], atol=0.01)
+
+
+@settings(max_examples=10, deadline=None)
+@given(jobs(), st.sampled_from((None, 0, 7, 2047, 65535)), st.sampled_from(("u2", "i4")))
+def test_a_file_is_the_array_rounded_at_any_size(tmp_path_factory, job, nodata, kind):
+    scene, tiles = job
+    folder = tmp_path_factory.mktemp("any")
+    ms = np.where(scene.mask, scene.ms, nodata or 0).astype(kind)
+    files = (
+        write(folder / "ms.tif", ms, 1.2, nodata=nodata),
+        write(folder / "pan.tif", scene.pan[None], 0.3),
+    )
+    # A value that means no data is none in the array either.
+    mask = (scene.ms != 0).any(axis=0) & (scene.ms != (nodata or 0)).any(axis=0)
+    scene = dataclasses.replace(scene, ms=scene.ms * mask, mask=mask)
+    expected = np.clip(np.rint(fuse_scene(Local(), scene, **tiles)), 1, 2047)
+    if nodata and nodata <= 2047:
+        expected[expected == nodata] = nodata - 1
+    data = mask.repeat(4, 0).repeat(4, 1) & (scene.pan > 0)
+    found = fuse_files(Local(), *files, folder / "out.tif", WV3, **tiles)
+    with rasterio.open(found) as file:
+        assert file.dtypes[0] == np.dtype(kind).name and file.nodata == (nodata or 0)
+        np.testing.assert_array_equal(file.read(), np.where(data, expected, nodata or 0))
+    assert leftovers(folder) == []
 
 
 def test_no_data_stays_no_data_and_does_not_bleed(network, scene):
