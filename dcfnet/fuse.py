@@ -615,8 +615,8 @@ def _fuse_files(
         )
         if free < 1.7 * size:
             raise OSError(
-                f"{out_path.parent} has {free / 2**30:.1f} GiB free, fusing needs up to "
-                f"{1.7 * size / 2**30:.1f} GiB there: a work file and the result"
+                f"{out_path.parent} has {free / 2**30:.3g} GiB free, fusing needs about "
+                f"{1.7 * size / 2**30:.3g} GiB there: a work file and the result"
             )
     total = len(rows) * len(cols)
     keep = False
@@ -753,7 +753,7 @@ def _write_cog(
                 )  # fmt: skip
                 with rasterio.open(temporary) as written:
                     whole = written.shape == shape and written.count == source.sensor.n_bands
-            except RasterioError as error:
+            except Exception as error:  # rasterio lets some of GDAL's own through
                 raise OSError(f"cannot write {out} ({error}): is the disk full?") from error
             finally:
                 for rest in temporary.parent.glob(f"{escape_glob(temporary.name)}.*"):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from affine import Affine
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rasterio._err import CPLE_AppDefinedError
 
 from dcfnet import WV3, DataError, build_network, load_scene, load_trained
 from dcfnet.cli import main
@@ -434,6 +436,20 @@ def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(network, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not out.exists()
+
+
+def test_a_disk_that_fills_up_at_the_end_costs_no_work(network, files, tmp_path, monkeypatch):
+    def fail(source, target, **_):
+        Path(target).write_text("half")
+        raise CPLE_AppDefinedError(3, 1, "An error occurred while writing a dirty block")
+
+    out, rows = tmp_path / "out.tif", []
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="is the disk full"):
+        patch.setattr(rasterio.shutil, "copy", fail)
+        fuse(network, files, out)
+    assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work"]
+    fuse(network, files, out, on_row=lambda row, _: rows.append(row))
+    assert read(out).shape == (8, 384, 384) and rows == [] == leftovers(tmp_path)
 
 
 def test_another_no_data_value_is_kept(network, scene, tmp_path):
