@@ -7,7 +7,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["is_file", "written_whole"]
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there that can be opened: to open a pipe would wait for ever.
+
+    False also where that cannot be known, because the name is too long or its folder is closed.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

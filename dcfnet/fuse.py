@@ -38,7 +38,7 @@ from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.files import written_whole
+from dcfnet.files import is_file, written_whole
 from dcfnet.models import PansharpeningNetwork
 from dcfnet.scenes import Scene, common_ground
 from dcfnet.sensors import Sensor
@@ -540,7 +540,7 @@ def fuse_files(
     """
     ms_path, pan_path, out_path = Path(ms_path), Path(pan_path), Path(out_path)
     for path in (ms_path, pan_path):
-        if not path.is_file():  # to open a pipe would wait for ever
+        if not is_file(path):
             raise DataError(f"cannot read {path}: expected a GeoTIFF, found no file")
     if out_path.exists() and any(out_path.samefile(path) for path in (ms_path, pan_path)):
         raise DataError(f"{out_path} is an input: name another file for the result")

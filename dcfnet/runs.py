@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dcfnet.errors import DataError
-from dcfnet.files import written_whole
+from dcfnet.files import is_file, written_whole
 from dcfnet.models import (
     NETWORKS,
     PansharpeningNetwork,
@@ -135,7 +135,7 @@ class History:
             DataError: There is no such file, or it is no history.
         """
         path = Path(path)
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"there is no file {path}: expected the history.csv of a training run")
         try:
             text = path.read_text(encoding="utf-8")
@@ -361,4 +361,4 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
 def read_runs(names: Iterable[str], directory: str | Path | None = None) -> dict[str, Run]:
     """Those of the named runs that are there, by name."""
     runs = Path(directory) if directory is not None else data_dir() / "runs"
-    return {n: read_run(n, runs) for n in names if (runs / n / "history.csv").is_file()}
+    return {n: read_run(n, runs) for n in names if is_file(runs / n / "history.csv")}

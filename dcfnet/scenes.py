@@ -15,6 +15,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from dcfnet.errors import DataError
+from dcfnet.files import is_file
 from dcfnet.sensors import WV2, WV3, Sensor
 
 __all__ = [
@@ -234,7 +235,7 @@ def _read_image(
     path: Path, bands: int, sensor: Sensor
 ) -> tuple[np.ndarray, np.ndarray, Affine, str | None]:
     """(C, H, W) uint16 with 0 for no data, (H, W) mask, transform, coordinate system."""
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not is_file(path):
         raise DataError(f"cannot read {path}: expected a GeoTIFF of {bands} band(s), found no file")
     try:
         with rasterio.open(path) as file:

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from filelock import FileLock
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rasterio._err import CPLE_AppDefinedError
@@ -493,6 +494,13 @@ def test_pairs_that_do_not_fit_are_refused(network, scene, files, tmp_path, what
     with pytest.raises(DataError, match=message):
         fuse(network, (files[0], pan), tmp_path / "out.tif")
     assert not (tmp_path / "out.tif").exists() and leftovers(tmp_path) == []
+
+
+def test_one_process_at_a_time_makes_a_result(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    with FileLock(tmp_path / ".out.tif.lock"), pytest.raises(DataError, match="another process"):
+        fuse(network, files, out)
+    assert not out.exists()
 
 
 def test_files_are_not_overwritten_unasked(network, files, tmp_path):

@@ -3,20 +3,37 @@
 `python -m tests.mutations --count 1000` does far more of the first.
 """
 
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from dcfnet import DataError, load_scene, load_trained
-from dcfnet.patches import write_h5
-from dcfnet.runs import RunError, RunFolder, read_run
+from dcfnet import WV3, DataError, build_network, load_released, load_scene, load_trained
+from dcfnet.fuse import fuse_files
+from dcfnet.models import load_weights
+from dcfnet.patches import PatchDataset, check_h5, write_h5
+from dcfnet.runs import History, RunError, RunFolder, read_run
+from dcfnet.scenes import open_scene
 from tests import mutations
+
+READERS = {
+    "hdf5": check_h5,
+    "patches": PatchDataset,
+    "scene": lambda path: open_scene(path, path, WV3),
+    "fuse": lambda path: fuse_files(build_network("dicnn"), path, path, "out.tif", WV3),
+    "weights": load_weights,
+    "released": lambda path: load_released("dicnn", path),
+    "history": History.read,
+    "run": lambda path: read_run(path.name, path.parent),
+}
 
 
 def test_damaged_files_are_refused_or_read_soundly():
-    counts, findings = mutations.mutate(range(40), seed=1)
+    # On a busy machine a reader may take long and not hang.
+    counts, findings = mutations.mutate(range(40), seed=1, seconds=120)
     assert not findings, "\n".join(findings)
     assert {kind for kind, _, _ in counts} == set(mutations.KINDS)
 
@@ -38,6 +55,22 @@ def test_wrong_environment_variables_end_in_data_errors(monkeypatch, wrong):
     for read in (load_trained, read_run):
         with pytest.raises(DataError):
             read("no-such-run")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("why", ["its name is too long", "its folder is closed"])
+def test_files_that_nobody_can_look_for_are_refused(reader, why, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    if why == "its name is too long":
+        path = tmp_path / ("a" * 300)
+    else:  # as root the tests may enter any folder
+
+        def closed(path, **_):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(DataError):
+        READERS[reader](path)
 
 
 def test_a_file_where_a_folder_is_expected(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dcfnet.errors import DataError
-from dcfnet.files import written_whole
+from dcfnet.files import is_file, written_whole
 from dcfnet.models.base import PansharpeningNetwork
 from dcfnet.models.registry import NETWORKS, build_network, network_class
 from dcfnet.patches import data_dir
@@ -124,7 +124,7 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
     """
     runs = Path(directory) if directory is not None else data_dir() / "runs"
     path = runs / name / "weights.safetensors"
-    if not path.is_file():
+    if not is_file(path):
         there = sorted(run.parent.name for run in runs.glob("*/weights.safetensors"))
         raise DataError(
             f"there is no training run {name!r} in {runs}, which has "
@@ -231,7 +231,7 @@ def _guess(released: Mapping[str, Tensor]) -> str:
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"there is no file {path}: pass the path of a file of weights")
     return path
 
