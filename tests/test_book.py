@@ -122,6 +122,14 @@ def test_page_can_be_read_aloud(name, book):
         assert len(view["aria-label"]) > 20
     for figure in page.select("article figure"):
         assert figure.figcaption, figure.get("id")
+    for control in page.select("article :is(button, summary)"):
+        seen, name = control.get_text(" ", strip=True), control.get("aria-label")
+        assert seen or name, control
+        assert not name or seen in name, control
+    for table in page.select("article table"):
+        assert table.select("th"), table
+    for entries in page.select("article [role=list]"):
+        assert {entry.get("role") for entry in entries.find_all(recursive=False)} == {"listitem"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -135,6 +143,20 @@ def test_links_lead_somewhere(name, book):
         assert target.exists(), link
         if anchor and target.suffix == ".html":
             assert read(target).find(id=unquote(anchor)), link
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_without_a_view_loads_soon(name, book_url, open_page):
+    tab = open_page(f"{book_url}/{name}.html", inside=book_url)
+    if tab.page.locator(".dcf-view").count():
+        pytest.skip("a view brings its data and BokehJS")
+    tab.page.evaluate("() => document.fonts.ready")
+    size = tab.page.evaluate(
+        "() => [...performance.getEntriesByType('navigation'),"
+        " ...performance.getEntriesByType('resource')]"
+        ".reduce((sum, entry) => sum + entry.decodedBodySize, 0)"
+    )
+    assert 1e5 < size < 3e6, f"{size / 1e6:.1f} MB"
 
 
 def test_notebooks_can_be_downloaded(book):
