@@ -350,7 +350,7 @@ def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> 
     for name in [asked] if isinstance(asked, str) else asked:
         try:
             found.append(torch.device(name))
-            torch.empty(0, device=found[-1])
+            torch.empty(0, device=found[-1]).cpu()
         except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has
             raise ValueError(
                 f"cannot compute on {name!r}: expected one of {', '.join(['cpu', *gpus])}"

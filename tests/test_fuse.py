@@ -210,7 +210,7 @@ def test_a_device_that_fails_ends_the_work(scene):
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", []])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", []])
 def test_a_device_that_is_not_there_is_refused(network, scene, device):
     with pytest.raises(ValueError, match="device|expected one of cpu"):
         fuse_scene(network, scene, device=device)

@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dcfnet import DataError
 from dcfnet.models import build_network, count_operations
@@ -37,6 +40,21 @@ def test_a_run_is_read_back(tmp_path):
     assert run.history["epoch"].tolist() == [1, 2, 3, 4]
     assert run.history.best_epoch() == 4
     assert run.record["device"] == "a test"
+
+
+numbers = st.floats(width=64)
+losses = st.floats(allow_nan=False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(losses, losses, *[numbers] * 5), max_size=6))
+def test_any_history_survives_its_file_to_the_last_bit(tmp_path_factory, values):
+    rows = [dict(zip(COLUMNS, (i, *row), strict=True)) for i, row in enumerate(values, 1)]
+    path = tmp_path_factory.mktemp("any") / "history.csv"
+    History(rows).write(path)
+    found = History.read(path)
+    for column in COLUMNS:
+        np.testing.assert_array_equal(found[column], History(rows)[column])
 
 
 def test_an_epoch_counts_whole_batches_forward_and_backward(tmp_path):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dcfnet import WV2, WV3, DataError, Scene, load_scene
-from dcfnet.scenes import SCENES, open_scene
+from dcfnet.scenes import SCENES, common_ground, open_scene
 from dcfnet.wald import exp_upsample, full_resolution, reduce_resolution
 
 
@@ -128,6 +130,27 @@ def test_a_pair_is_cropped_to_its_common_ground(tmp_path, pair, ms_image, pan_im
     np.testing.assert_array_equal(scene.ms, ms_image[:, row : row + h, col : col + w])
     np.testing.assert_array_equal(scene.pan[0, 0], pan_image[0, 4 * row - down, 4 * col - right])
     assert h >= MS_SHAPE[0] - 3 and w >= MS_SHAPE[1] - 3
+
+
+@settings(deadline=None)
+@given(*[st.integers(1, 30)] * 2, *[st.integers(1, 120)] * 2, *[st.integers(-130, 130)] * 2)
+def test_common_ground_is_all_ms_pixels_that_pan_covers(h, w, pan_h, pan_w, down, right):
+    """MS's corner lies ``right`` and ``down`` PAN pixels from PAN's."""
+    pan = Affine(PIXEL, 0, 487000, 0, -PIXEL, 4443000)
+    ms = pan @ Affine.translation(right, down) @ Affine.scale(4)
+
+    def covered(size, pan_size, shift):
+        return [k for k in range(size) if shift + 4 * k >= 0 and shift + 4 * k + 4 <= pan_size]
+
+    expected = covered(h, pan_h, down), covered(w, pan_w, right)
+    given = ((h, w), ms, (pan_h, pan_w), pan, 4, "MS", "PAN")
+    if not all(expected):
+        with pytest.raises(DataError, match="do not overlap"):
+            common_ground(*given)
+        return
+    rows, cols, top, left = common_ground(*given)
+    assert [*range(h)[rows]] == expected[0] and [*range(w)[cols]] == expected[1]
+    assert (top, left) == (down + 4 * rows.start, right + 4 * cols.start)
 
 
 def test_no_data_is_masked(tmp_path, ms_image, pan_image):
