@@ -113,7 +113,7 @@ def carry_out(name: str, max_seconds: float | None) -> None:
     """Begin a run or go on with it."""
     run = RUNS[name]
     folder = data_dir() / "runs" / name
-    if (folder / "weights.safetensors").exists() and not (folder / "checkpoint.pt").exists():
+    if (folder / "run.json").exists() and not (folder / "checkpoint.pt").exists():
         print(f"{name}: {folder} has its results; set DCFNET_DATA to repeat it elsewhere")
         return
     history = fit(
