@@ -72,13 +72,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; bad input ends it with exit code 2 and one line, Ctrl-C with 130.
+    """Run the command. What ends it early says so in one line.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit code.
+        The exit code: 0; 1 where the system fails, for want of space for example; 2 for bad input;
+        130 after Ctrl-C.
     """
     command = "dcfnet"
     with contextlib.suppress(AttributeError):  # file names need not be text
@@ -94,8 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{command}: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # then the reader has seen enough
+            print(f"{command}: {error}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # what cannot be printed now cannot be at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

@@ -171,6 +171,19 @@ def test_a_signal_to_all_processes_stops_the_run_not_its_readers(files):
     assert len(readers) >= 2 and not any(reader.is_running() for reader in readers)
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_output_that_goes_nowhere_ends_without_a_traceback(files, full):
+    command = [sys.executable, "-m", "dcfnet.cli", "check", str(files / "valid.h5")]
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full", "w") as disk:  # noqa: PTH123
+        run = subprocess.run(command, stdout=disk if full else write, stderr=-1, text=True)
+    os.close(write)
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
+    assert ("dcfnet check: [Errno 28]" in run.stderr) == full
+
+
 def test_a_folder_of_data_that_cannot_be_ends_every_command_with_a_line(monkeypatch, capsys):
     monkeypatch.setenv("DCFNET_DATA", "a" * 5000)
     assert cli.main(["data"]) == 2
