@@ -339,8 +339,19 @@ def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[f
 
     Returns:
         Rows (down is positive) and columns (right is positive), in pixels.
+
+    Raises:
+        DataError: The images are of different shapes, smaller than the margins, flat, or hold
+            what is no number.
     """
-    reference, image = np.asarray(reference, np.float64), np.asarray(image, np.float64)
+    reference, image = _numbers(reference, "the reference"), _numbers(image, "the image")
+    if reference.shape != image.shape or image.ndim != 2 or min(image.shape) <= 2 * margin + 1:
+        raise DataError(
+            f"expected two images of one shape (H, W), larger than the margins of {margin} pixels, "
+            f"found {reference.shape} and {image.shape}"
+        )
+    if not np.ptp(reference) or not np.ptp(image):
+        raise DataError("a flat image has no displacement: expected two of the same ground")
     slope, offset = np.polyfit(image.ravel(), reference.ravel(), 1)
     inner = (slice(margin, -margin),) * 2
     gradients = np.stack([part[inner].ravel() for part in np.gradient(reference)], axis=1)

@@ -206,6 +206,22 @@ def test_shift_is_found_whatever_the_brightness(down, right):
     assert_allclose(shift(scene(y, x), moved), (down, right), atol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("reference", "image", "message"),
+    [
+        (np.eye(32), np.eye(32), "larger than the margins"),
+        (np.eye(64), np.eye(63), "of one shape"),
+        (np.eye(64)[0], np.eye(64)[0], "of one shape"),
+        (np.ones((64, 64)), np.eye(64), "flat"),
+        (np.eye(64), np.zeros((64, 64)), "flat"),
+        (np.eye(64), np.full((64, 64), np.nan), "the image holds NaN"),
+    ],
+)
+def test_images_without_a_displacement_are_refused(reference, image, message):
+    with pytest.raises(DataError, match=message):
+        shift(reference, image)
+
+
 # Properties, for any images
 
 
