@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
@@ -260,7 +261,11 @@ def _alone(folder: Path) -> Iterator[None]:
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"waiting for another process that builds data in {folder}", sys.stderr)
+            lock.acquire()
     try:
         for unfinished in folder.glob(".*.h5.*.part"):
             unfinished.unlink(missing_ok=True)

@@ -2,11 +2,14 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -333,6 +336,25 @@ def test_data_command_builds_what_the_book_reads(tmp_path, monkeypatch, capsys):
         assert path == tmp_path / "simulated" / f"{split}.h5"
         assert str(path) in capsys.readouterr().out or split != "train"
         check_h5(path, WV3)
+
+
+def test_who_builds_data_waits_for_who_builds_it_already(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
+    monkeypatch.setattr("dcfnet.patches.load_scene", lambda _: SimpleNamespace(sensor=WV3))
+    monkeypatch.setattr("dcfnet.patches.reduce_resolution", lambda scene: None)
+    monkeypatch.setattr("dcfnet.patches.patch_windows", lambda *_: None)
+    written = []
+    monkeypatch.setattr("dcfnet.patches.write_h5", lambda path, *_, **__: written.append(path))
+    lock = tmp_path / "simulated" / ".lock"
+    lock.parent.mkdir()
+    with FileLock(lock):
+        builder = threading.Thread(target=build_data, args=("simulated",), daemon=True)
+        builder.start()
+        builder.join(1)
+        assert builder.is_alive() and written == []
+    builder.join(30)
+    assert [path.stem for path in written] == ["train", "test", "valid"]
+    assert "waiting for another process" in capsys.readouterr().err
 
 
 def test_build_data_is_reproducible(tmp_path, monkeypatch):
