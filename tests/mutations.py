@@ -1,6 +1,6 @@
 """Damages small, good files in many ways and feeds them to every reader.
 
-    python -m tests.mutations [--count N] [--seed S] [--keep FOLDER]
+    python -m tests.mutations [--count N] [--seed S] [--kind KIND] [--keep FOLDER]
 
 A reader may refuse a file with `DataError` (or what its documentation names besides), or read
 it; what it reads must then be sound. Anything else is a finding: another exception, NaN in what
