@@ -1,11 +1,14 @@
 """Training curves to choose from, as numbers and in a browser."""
 
+import re
+from urllib.parse import unquote
+
 import numpy as np
 import pytest
 
 pytest.importorskip("bokeh", reason="the extra book is not installed")
 
-from bokeh.models import ColumnDataSource
+from bokeh.models import CheckboxGroup, ColumnDataSource
 
 from dcfnet import explorers as ex
 from dcfnet.runs import read_run
@@ -100,6 +103,13 @@ def test_a_network_can_be_left_out(runs, tmp_path, open_page):
     view.locator("input[type=checkbox]").nth(1).uncheck()
     assert [curve["visible"] for curve in seen(view)["curves"]] == [True, False]
     assert [dot["visible"] for dot in seen(view)["dots"]] == [True, False]
+
+
+def test_each_name_stands_beside_its_line(runs):
+    group = ex.convergence(runs).select_one({"type": CheckboxGroup})
+    css = unquote("".join(sheet.css for sheet in group.stylesheets))
+    for i, run in enumerate(runs.values(), 1):
+        assert re.search(rf"nth-child\({i}\).*stroke='{ex.LOOKS[run.network][0]}'", css)
 
 
 def test_the_dot_is_at_the_optimal_epoch_where_there_is_one(runs):
