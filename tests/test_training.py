@@ -652,14 +652,19 @@ def test_two_processes_train_as_one(train, valid, tmp_path):
     script.write_text(textwrap.dedent(LAUNCHED))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--main_process_port", "0"]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*launch, script, Path(__file__).parents[1]],
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,  # so that the launcher's own processes can be ended with it
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    try:
+        errors = process.communicate(timeout=300)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, errors[-3000:]
     first, second = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
     assert first[0].startswith("time limit, 0 epochs")  # and both after the same step
     assert first[1].startswith("epochs, 3 epochs")
