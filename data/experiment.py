@@ -10,14 +10,14 @@ stopped, and one that is finished is left alone, so the command can be repeated 
 
 What all have in common: the training patches of the scene, in an order, orientation and exposure
 that depend on seed and epoch alone; Adam(0.9, 0.999), a learning rate that is constant and then
-(DCFNet's excepted) falls to zero over the last fifth of the steps, batches of 32, mean squared error; bfloat16 where
-the device is made for it; validation of the exponential moving average of the weights (decay
-0.99, that is over some nine epochs), with batch normalisation statistics recomputed from four
-batches. Networks that add details to the interpolated image begin with none, as DCFNet does here:
-their last convolution starts at zero. Without that FusionNet needs 30 epochs to become as good as
-its input. MSDCNN ends with a ReLU, which dies within ten epochs at 1e-3 and 3e-3 if its last
-convolutions start at random (``learning_rates.csv`` shows it so, with the whole image 0): here it
-starts as an even grey of 0.1 (``msdcnn-grey`` there).
+(DCFNet's excepted) falls to zero over the last fifth of the steps, batches of 32, mean squared
+error; bfloat16 where the device is made for it; validation of the exponential moving average of the
+weights (decay 0.99, that is over some nine epochs), with batch normalisation statistics recomputed
+from four batches. Networks that add details to the interpolated image begin with none, as DCFNet
+does here: their last convolution starts at zero. Without that FusionNet needs 30 epochs to become
+as good as its input. MSDCNN ends with a ReLU, which dies within ten epochs at 1e-3 and 3e-3 if its
+last convolutions start at random (``learning_rates.csv`` shows it so, with the whole image 0): here
+it starts as an even grey of 0.1 (``msdcnn-grey`` there).
 
 Exposure: each patch is multiplied by a random factor between 0.5 and 3, as far as the sensor's
 range allows. The test region has large white roofs, three times as bright as nearly anything in
