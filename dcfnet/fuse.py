@@ -553,7 +553,10 @@ def fuse_files(
             f"the network is for {model.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
             "one that was made for the sensor"
         )
-    with contextlib.closing(_Files(ms_path, pan_path, sensor)) as source:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=128),  # MiB; else blocks that were read fill 5 % of the memory
+        contextlib.closing(_Files(ms_path, pan_path, sensor)) as source,
+    ):
         plan = _plan(source, tile, overlap)
         workers = _Workers(model, sensor, device, precision)
         out_path.parent.mkdir(parents=True, exist_ok=True)
@@ -742,7 +745,6 @@ def _write_cog(
         vrt.write_text("\n".join([*lines, "</VRTDataset>"]))
         with (
             written_whole(out) as temporary,
-            rasterio.Env(GDAL_CACHEMAX=128),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
