@@ -3,6 +3,7 @@
     python data/experiment.py                       all runs, one after the other
     python data/experiment.py dcfnet pnn            some of them
     python data/experiment.py --max-seconds 3600    an hour's worth; call it again to go on
+    python data/experiment.py --from-best dcfnet    on from the best weights of a finished run
     python data/experiment.py --learning-rates      how the learning rates were chosen
 
 Each run leaves ``data/runs/<name>/``. A run that was interrupted, by whatever, goes on where it
@@ -108,11 +109,12 @@ RUNS |= {
 }
 
 
-def carry_out(name: str, max_seconds: float | None) -> None:
+def carry_out(name: str, max_seconds: float | None, from_best: bool = False) -> None:
     """Begin a run or go on with it."""
     run = RUNS[name]
     folder = data_dir() / "runs" / name
-    if (folder / "run.json").exists() and not (folder / "checkpoint.pt").exists():
+    done = (folder / "run.json").exists() and not (folder / "checkpoint.pt").exists()
+    if done and not from_best:
         print(f"{name}: {folder} has its results; set DCFNET_DATA to repeat it elsewhere")
         return
     history = fit(
@@ -124,7 +126,7 @@ def carry_out(name: str, max_seconds: float | None) -> None:
         schedule=run.schedule,
         patience=run.patience,
         run_dir=folder,
-        resume=True,
+        resume="best" if from_best else True,
         max_seconds=max_seconds,
         progress=sys.stderr.isatty(),
         on_epoch=None if sys.stderr.isatty() else lambda history: _line(name, history),
@@ -203,6 +205,11 @@ def main() -> None:
     )
     parser.add_argument("run", nargs="*", choices=[[], *RUNS], help="runs to do (default: all)")
     parser.add_argument("--max-seconds", type=float, help="stop after so long, in all")
+    parser.add_argument(
+        "--from-best",
+        action="store_true",
+        help="train runs without a checkpoint further, from their best weights and a new Adam",
+    )
     parser.add_argument("--learning-rates", action="store_true", help="choose learning rates")
     args = parser.parse_args()
     if args.learning_rates:
@@ -215,7 +222,7 @@ def main() -> None:
             left = args.max_seconds - (time.monotonic() - started)
             if left <= 0:
                 break
-        carry_out(name, left)
+        carry_out(name, left, args.from_best)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Pictures of imagery for print: composites, rows of images, error maps."""
+"""Pictures for print: composites, rows of images, error maps; and the curve of a training."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcfnet.errors import DataError
+from dcfnet.runs import History
 from dcfnet.sensors import Sensor
 
 __all__ = [
     "SUPPLEMENT_QUANTILES",
+    "LiveCurve",
     "band_limits",
     "composite",
     "show_images",
@@ -193,3 +198,38 @@ def show_maps(
     figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
     _credit(figure, attribution)
     return figure
+
+
+class LiveCurve:
+    """Draws training and validation loss while `dcfnet.fit` runs in a notebook.
+
+    Example:
+        >>> fit(model, train, valid, epochs=20, on_epoch=LiveCurve())  # doctest: +SKIP
+
+    Args:
+        seconds: Draw anew at most this often, and at the end.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+        self._drawn = -math.inf
+        self._display: Any = None
+
+    def __call__(self, history: History) -> None:
+        """What `fit` calls after every epoch."""
+        if time.monotonic() - self._drawn < self.seconds and not history.stopped:
+            return
+        from IPython.display import display
+
+        figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+        axes.semilogy(history["epoch"], history["train_loss"], label="training", color="0.6")
+        axes.semilogy(history["epoch"], history["valid_loss"], label="validation", color="tab:blue")
+        axes.axvline(history.best_epoch(), color="0.8", linestyle=":", label="best epoch")
+        axes.set(xlabel="epoch", ylabel="mean squared error")
+        axes.legend()
+        plt.close(figure)
+        if self._display is None:
+            self._display = display(figure, display_id=True)
+        else:
+            self._display.update(figure)
+        self._drawn = time.monotonic()

@@ -19,31 +19,38 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from dcfnet import metrics
+from dcfnet.batches import AugmentedPatches, Batch, BatchOrder
 from dcfnet.errors import DataError
+from dcfnet.evaluation import check_patches, evaluate_network, recompute_norms
 from dcfnet.machine import can_compile, describe, gains_from_bf16, kept_memory
-from dcfnet.runs import COLUMNS, History, RunError, RunFolder, describe_data, versions
-from dcfnet.sensors import WV3, Sensor
+from dcfnet.runs import (
+    COLUMNS,
+    History,
+    RunError,
+    RunFolder,
+    describe_data,
+    read_run,
+    versions,
+)
 
-__all__ = ["LiveCurve", "evaluate_network", "expose", "fit", "recompute_norms", "symmetry"]
-
-Batch = dict[str, Tensor]
+__all__ = ["fit"]
 
 SCHEDULES = ("constant", "cosine", "trapezoid")
 
@@ -73,7 +80,7 @@ def fit(
     device: Literal["auto", "cpu"] = "auto",
     workers: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    resume: bool | Literal["best"] = False,
     max_seconds: float | None = None,
     checkpoint_seconds: float = 300,
     progress: bool = True,
@@ -127,7 +134,9 @@ def fit(
         device: ``"auto"`` takes a GPU if there is one.
         workers: Processes that read patches ahead; 0 reads between the steps.
         run_dir: Folder for checkpoint, history, best weights and record; None leaves no files.
-        resume: Go on with the run in ``run_dir``, if there is one.
+        resume: Go on with the run in ``run_dir``, if there is one. ``"best"``: also with one whose
+            checkpoint is gone, from its best weights and their epoch, with Adam's moments at zero;
+            the record lists that epoch under ``restarts``, and nothing is bit for bit then.
         max_seconds: Stop after so many seconds of this call.
         checkpoint_seconds: Write a checkpoint after so many seconds also within an epoch. There
             is one after every epoch anyway.
@@ -158,6 +167,8 @@ def fit(
     accelerator = _accelerator(device, precision, accumulate)
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    if resume not in (True, False, "best"):
+        raise ValueError(f"resume must be True, False or 'best', got {resume!r}")
     if exposure is not None and not 0 < exposure[0] <= exposure[1] < math.inf:
         raise ValueError(
             f"exposure must be two factors, the smaller first, for example (0.5, 3), got {exposure}"
@@ -193,16 +204,16 @@ class _Run:
         rank, processes = accelerator.process_index, accelerator.num_processes
 
         # On what it is trained.
-        _check_patches(train=o.train, valid=o.valid)
+        check_patches(train=o.train, valid=o.valid)
         _, height, width = o.train[0]["gt"].shape
         if o.augment and height != width:
             raise DataError(
                 f"train has patches of {height} x {width} pixels, but the eight symmetries are "
                 "those of a square: pass augment=False"
             )
-        patches = _Augmented(o.train)
+        patches = AugmentedPatches(o.train)
         chance = (len(o.train), o.batch_size, o.seed, o.augment, o.exposure)
-        self.order = _Order(*chance, o.accumulate, rank, processes)
+        self.order = BatchOrder(*chance, o.accumulate, rank, processes)
         self.loader = DataLoader(
             patches,
             batch_sampler=self.order,
@@ -212,7 +223,7 @@ class _Run:
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # without one it takes from torch's chance
         )
-        every_epoch_alike = _Order(*chance)
+        every_epoch_alike = BatchOrder(*chance)
         self.norm_loader = DataLoader(
             patches, batch_sampler=every_epoch_alike, generator=torch.Generator()
         )
@@ -235,6 +246,7 @@ class _Run:
         self.step, self.loss_sum = 0, 0.0
         self.epoch_seconds, self.wall_seconds = 0.0, 0.0
         self.best: nn.Module | None = None
+        self.restarts: list[int] = []
         torch.manual_seed(o.seed + rank)
         self.settings = _settings(o, accelerator)
         if folder:
@@ -413,6 +425,7 @@ class _Run:
                 "loss_sum": self.loss_sum,
                 "epoch_seconds": self.epoch_seconds,
                 "wall_seconds": self._wall_seconds(),
+                "restarts": self.restarts,
                 "model": self.model.state_dict(),
                 "adam": self.adam.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
@@ -424,10 +437,13 @@ class _Run:
     def _go_on(self, rank: int) -> None:
         """Takes up the run in the folder, if there is one."""
         if not self.folder.checkpoint.exists():
-            if self.folder.weights.exists():
+            if self.options.resume == "best" and self.folder.weights.exists():
+                self._restart()
+            elif self.folder.weights.exists():
                 raise RunError(
                     f"{self.folder.path} holds the results of a run, but no checkpoint to go on "
-                    "from: choose another run_dir, or remove it to train anew"
+                    "from: pass resume='best' to go on from its best weights, choose another "
+                    "run_dir, or remove it to train anew"
                 )
             return
         if not self.options.resume:
@@ -447,6 +463,29 @@ class _Run:
                 f"({error!s:.200}): copy it again, or remove the folder to train anew"
             ) from error
 
+    def _restart(self) -> None:
+        """Takes up what a run has published: history up to the best epoch, and its weights."""
+        run = read_run(self.folder.path.name, self.folder.path.parent)
+        settings = {k: v for k, v in run.record["settings"].items() if k in self.settings}
+        _require_same(settings, self.settings, self.folder.path)
+        best = run.history.best_epoch()
+        if best is None:
+            raise RunError(f"{self.folder.path} has weights, but no epoch: remove it to train anew")
+        try:
+            self.model.load_state_dict(load_file(self.folder.weights))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise DataError(
+                f"{self.folder.weights} does not hold the weights of this network ({error!s:.200}):"
+                " copy it again, or remove the folder to train anew"
+            ) from error
+        self.best = copy.deepcopy(self.model)
+        if self.average:
+            self.average.module.load_state_dict(self.model.state_dict())
+            self.average.n_averaged.fill_(1)  # at 0 it would begin as the weights after a step
+        self.history.rows = run.history.rows[:best]
+        self.wall_seconds = math.fsum(self.history["seconds"])
+        self.restarts = sorted({*run.record.get("restarts", []), best})
+
     def _take_up(self, saved: dict[str, Any], rank: int) -> None:
         _require_same(saved["settings"], self.settings, self.folder.path)
         self.history.rows = [
@@ -455,6 +494,7 @@ class _Run:
         self.step, self.loss_sum = int(saved["step"]), float(saved["loss_sum"])
         self.epoch_seconds = float(saved["epoch_seconds"])
         self.wall_seconds = float(saved["wall_seconds"])
+        self.restarts = [int(epoch) for epoch in saved.get("restarts", [])]
         self.model.load_state_dict(saved["model"])
         own = self.adam.state_dict()["param_groups"]  # the settings, which are those of this call
         self.adam.load_state_dict({"state": saved["adam"]["state"], "param_groups": own})
@@ -494,6 +534,7 @@ class _Run:
             "optimal_epoch": history.optimal_epoch(),
             "stopped": history.stopped or None,
             "wall_seconds": round(self._wall_seconds(), 1),
+            "restarts": self.restarts,
             "device": describe(self.device),
             "processes": self.accelerator.num_processes,
             "compiled": self.compiled,
@@ -568,23 +609,6 @@ def _leave_signals_to_the_run(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _check_patches(**sets: Sized) -> None:
-    for name, data in sets.items():
-        if not len(data):
-            raise DataError(f"{name} holds no patches: expected at least one")
-        found = {key: tuple(value.shape) for key, value in data[0].items()}
-        wanted = ("pan", "ms", "lms", "gt")
-        if missing := [key for key in wanted if key not in found]:
-            raise DataError(
-                f"a patch of {name} has {', '.join(found)}, but no {', '.join(missing)}: expected "
-                f"{', '.join(wanted)}; full-resolution test files have no truth"
-            )
-        if found["gt"] != found["lms"]:
-            raise DataError(
-                f"{name}: gt has shape {found['gt']}, lms {found['lms']}: expected one shape"
-            )
-
-
 def _settings(o: SimpleNamespace, accelerator: Accelerator) -> dict[str, Any]:
     """What decides the outcome: a run can only be resumed with the same."""
     return {
@@ -616,109 +640,6 @@ def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> Non
             f"the run in {path} cannot go on with other settings ({list_of}): pass the same, or "
             "choose another run_dir"
         )
-
-
-class _Order(Sampler[list[tuple[int, int, float]]]):
-    """Which patches make up each batch of an epoch, which symmetry and which exposure each gets.
-
-    The order depends on seed and epoch alone, not on the number of processes: they divide each
-    batch of ``batch_size`` patches among themselves, and each divides its share into
-    ``accumulate`` parts.
-    """
-
-    def __init__(
-        self,
-        patches: int,
-        batch_size: int,
-        seed: int,
-        augment: bool,
-        exposure: tuple[float, float] | None = None,
-        accumulate: int = 1,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        if not 0 < batch_size <= patches:
-            raise ValueError(
-                f"batch_size {batch_size} does not fit {patches} training patches: choose 1 to "
-                f"{patches}"
-            )
-        if batch_size % (accumulate * processes):
-            raise ValueError(
-                f"a batch of {batch_size} cannot be divided by {processes} processes times "
-                f"accumulate={accumulate}: choose a multiple of {accumulate * processes}"
-            )
-        self.patches, self.batch_size, self.seed = patches, batch_size, seed
-        self.augment, self.exposure = augment, exposure or (1.0, 1.0)
-        self.parts = [
-            slice(part * batch_size // (accumulate * processes),
-                  (part + 1) * batch_size // (accumulate * processes))
-            for part in range(rank, accumulate * processes, processes)
-        ]  # fmt: skip
-        self.epoch, self.first = 0, 0
-
-    def __len__(self) -> int:
-        """Optimiser steps in an epoch."""
-        return self.patches // self.batch_size
-
-    def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
-        chance = np.random.default_rng((self.seed, self.epoch))
-        order = chance.permutation(self.patches).tolist()
-        symmetries = chance.integers(8 if self.augment else 1, size=self.patches).tolist()
-        factors = np.exp(chance.uniform(*np.log(self.exposure), size=self.patches)).tolist()
-        for step in range(self.first, len(self)):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            drawn = list(zip(order[batch], symmetries[batch], factors[batch], strict=True))
-            for part in self.parts:
-                yield drawn[part]
-
-
-def symmetry(patch: Batch, number: int) -> Batch:
-    """One of the eight symmetries of the square, applied to a patch.
-
-    An MS pixel lies at offset 2 of its 4 x 4 PAN pixels, half a PAN pixel from their centre. A
-    flip would move it to offset 1, where no MS pixel of an unflipped image ever lies, and a
-    network that reads ``ms`` would have to guess which of the two it sees. But ``lms`` passes
-    through the MS pixels, so the flipped ``lms`` at offset 2 is the MS image that belongs to the
-    flipped patch: the same band-limited signal, sampled a quarter of an MS pixel to the side.
-
-    Args:
-        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each.
-        number: 0 to 7. 1 flips columns, 2 flips rows, 4 transposes, and sums of these.
-    """
-    flips = [axis for axis, bit in ((-1, 1), (-2, 2)) if number & bit]
-    turned = {key: image.flip(flips) for key, image in patch.items()}
-    ratio = patch["lms"].shape[-1] // patch["ms"].shape[-1]
-    own = patch["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
-    if flips and torch.allclose(own, patch["ms"], rtol=0, atol=1e-3):
-        turned["ms"] = turned["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
-    if number & 4:
-        turned = {key: image.mT for key, image in turned.items()}
-    return turned
-
-
-def expose(patch: Batch, factor: float) -> Batch:
-    """A patch as if the sun had been that much brighter, up to where the sensor would saturate.
-
-    Args:
-        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each, in [0, 1].
-        factor: All images are multiplied by it, or by the largest one that keeps ``pan`` and
-            ``gt`` within [0, 1].
-    """
-    brightest = max(patch["pan"].max().item(), patch["gt"].max().item())
-    factor = min(factor, 1 / brightest) if brightest > 0 else factor
-    return {key: image * factor for key, image in patch.items()}
-
-
-class _Augmented(Dataset[Batch]):
-    """Patches by (index, symmetry, exposure)."""
-
-    def __init__(self, data: Dataset[Batch]) -> None:
-        self.data = data
-
-    def __getitem__(self, which: tuple[int, int, float]) -> Batch:
-        index, number, factor = which
-        patch = symmetry(self.data[index], number)
-        return patch if factor == 1 else expose(patch, factor)
 
 
 class _Loss(nn.Module):
@@ -766,124 +687,3 @@ def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-# --- Measuring --------------------------------------------------------------------------------
-
-
-class _OfBatch(nn.Module):
-    """A network that is called with a batch, as ``update_bn`` calls it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Batch) -> Tensor:
-        device = next(self.network.parameters()).device
-        return self.network(*(batch[key].to(device) for key in ("pan", "ms", "lms")))
-
-
-def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
-    """Set the statistics of batch normalisation to those of some training batches.
-
-    During training each batch is normalised by its own statistics, and running averages are kept
-    for later. With momentum 0.01 they are means over the last hundred steps, of activations made
-    by weights that are gone. After this call they belong to the weights as they are.
-
-    Args:
-        model: Any network; one without batch normalisation is left as it is.
-        batches: Batches of training patches, two dozen will do.
-    """
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-        update_bn(batches, _OfBatch(model))
-
-
-@torch.no_grad()
-def evaluate_network(
-    model: nn.Module,
-    data: Dataset[Batch],
-    sensor: Sensor | None = None,
-    *,
-    batch_size: int = 32,
-    full: bool = False,
-) -> dict[str, float]:
-    """Measure a network on patches with truth, in eval mode and float32.
-
-    Args:
-        model: Called as ``model(pan, ms, lms)``, on the device where it is.
-        data: Patches with truth; `dcfnet.patches.PatchDataset` or the like.
-        sensor: Gives the largest digital number and the ratio; that of the data, else WorldView-3.
-        batch_size: Patches per forward pass.
-        full: Also Q2n and SCC, which take longer.
-
-    Returns:
-        ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
-        (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``.
-
-    Raises:
-        DataError: There are no patches, or they have no truth.
-    """
-    _check_patches(data=data)
-    sensor = sensor or getattr(data, "sensor", WV3)
-    measures = {
-        "sam": metrics.sam,
-        "ergas": lambda gt, fused: metrics.ergas(gt, fused, sensor.ratio),
-        "psnr": lambda gt, fused: metrics.psnr(gt, fused, sensor.max_value),
-    }
-    if full:
-        measures |= {"q2n": metrics.q2n, "scc": metrics.scc}
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
-    for batch in DataLoader(data, batch_size=batch_size, generator=torch.Generator()):
-        inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
-        for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
-            loss = (gt - fused).square().mean().item()
-            values["loss"].append(loss)
-            if not math.isfinite(loss):
-                continue
-            images = (gt.numpy() * sensor.max_value, fused.numpy() * sensor.max_value)
-            for name, measure in measures.items():
-                values[name].append(measure(*images))
-    model.train(was_training)
-    return {name: math.fsum(each) / max(len(each), 1) for name, each in values.items()}
-
-
-# --- In a notebook ----------------------------------------------------------------------------
-
-
-class LiveCurve:
-    """Draws training and validation loss while `fit` runs in a notebook.
-
-    Example:
-        >>> fit(model, train, valid, epochs=20, on_epoch=LiveCurve())  # doctest: +SKIP
-
-    Args:
-        seconds: Draw anew at most this often, and at the end.
-    """
-
-    def __init__(self, seconds: float = 1.0) -> None:
-        self.seconds = seconds
-        self._drawn = -math.inf
-        self._display: Any = None
-
-    def __call__(self, history: History) -> None:
-        """What `fit` calls after every epoch."""
-        if time.monotonic() - self._drawn < self.seconds and not history.stopped:
-            return
-        import matplotlib.pyplot as plt
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-        axes.semilogy(history["epoch"], history["train_loss"], label="training", color="0.6")
-        axes.semilogy(history["epoch"], history["valid_loss"], label="validation", color="tab:blue")
-        axes.axvline(history.best_epoch(), color="0.8", linestyle=":", label="best epoch")
-        axes.set(xlabel="epoch", ylabel="mean squared error")
-        axes.legend()
-        plt.close(figure)
-        if self._display is None:
-            self._display = display(figure, display_id=True)
-        else:
-            self._display.update(figure)
-        self._drawn = time.monotonic()

@@ -230,7 +230,7 @@ def _print_epoch(history: History) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from dcfnet.training import evaluate_network
+    from dcfnet.evaluation import evaluate_network
 
     sensor = _sensor(args)
     if args.released:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from dcfnet import WV3, DataError, cli
+from dcfnet.batches import symmetry
 from dcfnet.patches import (
     PatchDataset,
     Window,
@@ -25,7 +26,6 @@ from dcfnet.patches import (
     region,
     write_h5,
 )
-from dcfnet.training import symmetry
 from dcfnet.wald import Sample
 
 

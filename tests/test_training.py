@@ -21,16 +21,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dcfnet import DataError, training
+from dcfnet.batches import BatchOrder, expose, symmetry
+from dcfnet.evaluation import evaluate_network, recompute_norms
 from dcfnet.models import build_network, load_weights
+from dcfnet.plots import LiveCurve
 from dcfnet.runs import COLUMNS, History, RunError, RunFolder
-from dcfnet.training import (
-    LiveCurve,
-    evaluate_network,
-    expose,
-    fit,
-    recompute_norms,
-    symmetry,
-)
+from dcfnet.training import fit
 from dcfnet.wald import exp_upsample
 
 BANDS = 4
@@ -259,7 +255,7 @@ def test_validation_uses_recomputed_norms(train, valid, tmp_path):
 
 
 def test_each_patch_comes_at_most_once_per_epoch_and_turns_all_ways():
-    order = training._Order(203, 10, seed=3, augment=True)
+    order = BatchOrder(203, 10, seed=3, augment=True)
     order.epoch = 1
     first = list(order)
     order.epoch = 2
@@ -276,11 +272,9 @@ def test_each_patch_comes_at_most_once_per_epoch_and_turns_all_ways():
 @pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (2, 3), (1, 4)])
 def test_processes_share_each_batch(processes, accumulate):
     chance = {"seed": 0, "augment": True, "exposure": (0.5, 3.0)}
-    whole = list(training._Order(50, 12, **chance))
+    whole = list(BatchOrder(50, 12, **chance))
     shares = [
-        list(
-            training._Order(50, 12, **chance, accumulate=accumulate, rank=rank, processes=processes)
-        )
+        list(BatchOrder(50, 12, **chance, accumulate=accumulate, rank=rank, processes=processes))
         for rank in range(processes)
     ]
     for step, batch in enumerate(whole):
@@ -334,7 +328,7 @@ def test_exposure_of_a_patch_without_data():
 
 def test_factors_come_from_seed_and_epoch_alone():
     def factors(seed, epoch, first=0, exposure=(0.5, 3.0)):
-        order = training._Order(2000, 10, seed=seed, augment=True, exposure=exposure)
+        order = BatchOrder(2000, 10, seed=seed, augment=True, exposure=exposure)
         order.epoch, order.first = epoch, first
         return [drawn for batch in order for drawn in batch]
 
@@ -692,7 +686,7 @@ class Poisoned(list):
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch(train, valid, tmp_path):
     data = Poisoned(train)
-    order = training._Order(20, 4, seed=0, augment=True)
+    order = BatchOrder(20, 4, seed=0, augment=True)
     order.epoch = 3
     batch_of = {index: step for step, batch in enumerate(order, 1) for index, _, _ in batch}
 
@@ -792,6 +786,50 @@ def test_results_without_a_checkpoint_are_not_overwritten(train, valid, tmp_path
         with pytest.raises(RunError, match="no checkpoint to go on from"):
             fit(network(seed=3), train, valid, resume=resume, **run)
     assert (tmp_path / "weights.safetensors").read_bytes() == weights
+
+
+def test_results_without_a_checkpoint_can_be_gone_on_from(train, valid, tmp_path):
+    """From the best weights as they are: a learning rate of zero keeps them."""
+    run = {"run_dir": tmp_path, "average": 0.5, "patience": None, **QUIET}
+    before = fit(network(), train, valid, epochs=4, **run)
+    best = before.best_epoch()
+    path = tmp_path / "history.csv"
+    rows = before.rows
+    rows.append({**rows[-1], "epoch": 5, "valid_loss": 2 * rows[best - 1]["valid_loss"]})
+    before.write(path)  # an epoch that was worse than the best, whose weights are gone
+    (tmp_path / "checkpoint.pt").unlink()
+    weights = load_file(tmp_path / "weights.safetensors")
+
+    with pytest.raises(RunError, match="other settings"):
+        fit(network(), train, valid, epochs=9, resume="best", lr=1e-9, **run)
+    other = network(seed=3)
+    after = fit(other, train, valid, epochs=best, resume="best", **run)
+    assert after.rows == rows[:best]
+    assert same(other.state_dict(), weights)
+    assert json.loads((tmp_path / "run.json").read_text())["restarts"] == [best]
+
+    after = fit(network(seed=3), train, valid, epochs=best + 2, resume="best", **run)
+    assert after.rows[:best] == rows[:best]
+    assert len(after) == best + 2
+    # The average goes on from the best weights; it is not the weights after a step.
+    assert after["valid_loss"][best:].max() < 1.1 * rows[0]["valid_loss"]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["restarts"] == [best]
+    fit(network(), train, valid, epochs=best + 3, resume=True, **run)  # now it has a checkpoint
+    assert json.loads((tmp_path / "run.json").read_text())["restarts"] == [best]
+    assert checkpoint(tmp_path)["restarts"] == [best]
+
+
+def test_weights_that_cannot_be_gone_on_from_are_refused(train, valid, tmp_path):
+    run = {"epochs": 2, "run_dir": tmp_path, "resume": "best", **QUIET}
+    fit(network(), train, valid, **run)
+    (tmp_path / "checkpoint.pt").unlink()
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(DataError, match="does not hold the weights of this network"):
+        fit(network(), train, valid, **run)
+    with pytest.raises(ValueError, match="resume must be"):
+        fit(network(), train, valid, **{**run, "resume": "weights"})
 
 
 def test_a_damaged_checkpoint_is_refused(train, valid, tmp_path):

@@ -1,0 +1,131 @@
+"""Which patches make up each batch of training, and in which orientation and exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+__all__ = ["AugmentedPatches", "Batch", "BatchOrder", "expose", "symmetry"]
+
+Batch = dict[str, Tensor]
+"""Images by name: ``pan``, ``ms``, ``lms``, ``gt``; with a first axis for patches, or of one."""
+
+
+class BatchOrder(Sampler[list[tuple[int, int, float]]]):
+    """Which patches make up each batch of an epoch, which symmetry and which exposure each gets.
+
+    The order depends on seed and epoch alone, not on the number of processes: they divide each
+    batch of ``batch_size`` patches among themselves, and each divides its share into
+    ``accumulate`` parts.
+
+    Args:
+        patches: How many there are.
+        batch_size: Patches of a step; the last patches that fill no batch sit the epoch out.
+        seed: Of order, symmetry and exposure.
+        augment: Draw one of the eight symmetries; otherwise patches stay as they are.
+        exposure: The factor's least and largest value; 1 unless given.
+        accumulate: Parts of a batch that a process takes one after the other.
+        rank: Which of the processes this is.
+        processes: How many there are.
+
+    Raises:
+        ValueError: The batch is larger than all patches, or cannot be divided so.
+    """
+
+    def __init__(
+        self,
+        patches: int,
+        batch_size: int,
+        seed: int,
+        augment: bool,
+        exposure: tuple[float, float] | None = None,
+        accumulate: int = 1,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if not 0 < batch_size <= patches:
+            raise ValueError(
+                f"batch_size {batch_size} does not fit {patches} training patches: choose 1 to "
+                f"{patches}"
+            )
+        if batch_size % (accumulate * processes):
+            raise ValueError(
+                f"a batch of {batch_size} cannot be divided by {processes} processes times "
+                f"accumulate={accumulate}: choose a multiple of {accumulate * processes}"
+            )
+        self.patches, self.batch_size, self.seed = patches, batch_size, seed
+        self.augment, self.exposure = augment, exposure or (1.0, 1.0)
+        self.parts = [
+            slice(part * batch_size // (accumulate * processes),
+                  (part + 1) * batch_size // (accumulate * processes))
+            for part in range(rank, accumulate * processes, processes)
+        ]  # fmt: skip
+        self.epoch, self.first = 0, 0
+
+    def __len__(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.patches // self.batch_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
+        chance = np.random.default_rng((self.seed, self.epoch))
+        order = chance.permutation(self.patches).tolist()
+        symmetries = chance.integers(8 if self.augment else 1, size=self.patches).tolist()
+        factors = np.exp(chance.uniform(*np.log(self.exposure), size=self.patches)).tolist()
+        for step in range(self.first, len(self)):
+            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            drawn = list(zip(order[batch], symmetries[batch], factors[batch], strict=True))
+            for part in self.parts:
+                yield drawn[part]
+
+
+def symmetry(patch: Batch, number: int) -> Batch:
+    """One of the eight symmetries of the square, applied to a patch.
+
+    An MS pixel lies at offset 2 of its 4 x 4 PAN pixels, half a PAN pixel from their centre. A
+    flip would move it to offset 1, where no MS pixel of an unflipped image ever lies, and a
+    network that reads ``ms`` would have to guess which of the two it sees. But ``lms`` passes
+    through the MS pixels, so the flipped ``lms`` at offset 2 is the MS image that belongs to the
+    flipped patch: the same band-limited signal, sampled a quarter of an MS pixel to the side.
+
+    Args:
+        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each.
+        number: 0 to 7. 1 flips columns, 2 flips rows, 4 transposes, and sums of these.
+    """
+    flips = [axis for axis, bit in ((-1, 1), (-2, 2)) if number & bit]
+    turned = {key: image.flip(flips) for key, image in patch.items()}
+    ratio = patch["lms"].shape[-1] // patch["ms"].shape[-1]
+    own = patch["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+    if flips and torch.allclose(own, patch["ms"], rtol=0, atol=1e-3):
+        turned["ms"] = turned["lms"][..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+    if number & 4:
+        turned = {key: image.mT for key, image in turned.items()}
+    return turned
+
+
+def expose(patch: Batch, factor: float) -> Batch:
+    """A patch as if the sun had been that much brighter, up to where the sensor would saturate.
+
+    Args:
+        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each, in [0, 1].
+        factor: All images are multiplied by it, or by the largest one that keeps ``pan`` and
+            ``gt`` within [0, 1].
+    """
+    brightest = max(patch["pan"].max().item(), patch["gt"].max().item())
+    factor = min(factor, 1 / brightest) if brightest > 0 else factor
+    return {key: image * factor for key, image in patch.items()}
+
+
+class AugmentedPatches(Dataset[Batch]):
+    """Patches by (index, symmetry, exposure), as `BatchOrder` names them."""
+
+    def __init__(self, data: Dataset[Batch]) -> None:
+        self.data = data
+
+    def __getitem__(self, which: tuple[int, int, float]) -> Batch:
+        index, number, factor = which
+        patch = symmetry(self.data[index], number)
+        return patch if factor == 1 else expose(patch, factor)
