@@ -90,6 +90,8 @@ RUNS = {
     "pannet": Run("pannet", 1e-3, 150),
     "dicnn": Run("dicnn", 3e-4, 200),
     "msdcnn": Run("msdcnn", 1e-3, 80),
+    # Whether the runner-up would have caught up, had it been trained for as long as DCFNet.
+    "fusionnet-longer": Run("fusionnet", 3e-4, 400),
     # The first epochs of DCFNet, predicting the image itself as the released code does.
     "dcfnet-direct": Run("dcfnet", 1e-3, 40, {"inject_details": False}, schedule="constant"),
 }

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from dcfnet.errors import DataError
@@ -250,18 +249,17 @@ class RunFolder:
         else:  # somebody's own network: its tensors alone
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
             with written_whole(self.weights) as temporary:
-                save_file(state, temporary, metadata=header)
+                temporary.write_bytes(save(state, header))
 
     @contextlib.contextmanager
     def _clear_failure(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
             raise OSError(
-                getattr(error, "errno", None),
-                f"could not write {what} to {self.path} ({reason}). What was written before is "
-                "whole: make room and go on with resume=True",
+                error.errno,
+                f"could not write {what} to {self.path} ({error.strerror or error}). What was "
+                "written before is whole: make room and go on with resume=True",
             ) from error
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from dcfnet.models import (
     load_trained,
     load_weights,
     save_weights,
-    weights,
 )
 
 # Small ones, each with other options.
@@ -78,15 +78,25 @@ def test_interrupted_save_leaves_the_old_file(path, monkeypatch):
     save_weights(build("dicnn"), path)
     old = path.read_bytes()
 
-    def fail(state, unfinished, metadata):
-        unfinished.write_bytes(b"half")
+    write = Path.write_bytes
+
+    def fail(unfinished, content):
+        write(unfinished, content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(weights, "save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_weights(build("pnn"), path)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="who may read a file is said otherwise there")
+def test_others_may_read_the_file_as_any_other(path):
+    save_weights(build("dicnn"), path)
+    plain = path.with_name("plain")
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
 
 
 def test_copy_for_inference_is_not_saved(path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dcfnet.errors import DataError
@@ -52,7 +52,7 @@ def save_weights(
         "options": json.dumps(model.options),
     }
     with written_whole(path) as unfinished:
-        save_file(state, unfinished, metadata=header)
+        unfinished.write_bytes(save(state, header))  # save_file would hide it from others
 
 
 def load_weights(path: str | Path) -> PansharpeningNetwork:
