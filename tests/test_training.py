@@ -549,7 +549,10 @@ NURSERY = """
 
     def half_way():
         write = Path.write_bytes
-        Path.write_bytes = lambda path, all: (write(path, all[: len(all) // 2]), die())
+        Path.write_bytes = lambda path, all: (
+            (write(path, all[: len(all) // 2]), die()) if "checkpoint" in path.name
+            else write(path, all)
+        )
 
     def before_the_name():
         Path.replace = lambda path, name: (
