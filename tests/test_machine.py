@@ -60,4 +60,4 @@ def test_gains_from_bf16(monkeypatch):
 
 
 def test_the_device_in_words():
-    assert f"{torch.get_num_threads()} threads" in describe(CPU)
+    assert f", {torch.get_num_threads()} thread" in describe(CPU)
