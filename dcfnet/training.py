@@ -442,14 +442,14 @@ class _Run:
             elif self.folder.weights.exists():
                 raise RunError(
                     f"{self.folder.path} holds the results of a run, but no checkpoint to go on "
-                    "from: pass resume='best' to go on from its best weights, choose another "
-                    "run_dir, or remove it to train anew"
+                    "from: pass resume='best' (--from-best) to go on from its best weights, choose "
+                    "another run_dir, or remove it to train anew"
                 )
             return
         if not self.options.resume:
             raise RunError(
-                f"{self.folder.path} already holds a run: pass resume=True to go on with it, or "
-                "choose another run_dir"
+                f"{self.folder.path} already holds a run: pass resume=True (--resume) to go on "
+                "with it, or choose another run_dir"
             )
         try:
             self._take_up(self.folder.load(), rank)

@@ -66,6 +66,11 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
         "--run-dir", type=Path, help="folder of the results (default: runs/NETWORK, here)"
     )
     run.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    run.add_argument(
+        "--from-best",
+        action="store_true",
+        help="the same, also without a checkpoint: from the best weights, with a new Adam",
+    )
     run.add_argument("--max-seconds", type=float, metavar="S", help="stop after so long")
     run.add_argument("--device", choices=("auto", "cpu"), default="auto", help="(default: a GPU)")
     run.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read")
@@ -189,7 +194,7 @@ def _train(args: argparse.Namespace) -> None:
             device=args.device,
             workers=args.workers,
             run_dir=folder,
-            resume=args.resume,
+            resume="best" if args.from_best else args.resume,
             max_seconds=args.max_seconds,
             progress=sys.stderr.isatty(),
             on_epoch=None if sys.stderr.isatty() else _print_epoch,

@@ -48,11 +48,15 @@ def train(files, *more):
 
 
 def test_train_resume_evaluate(files, capsys):
-    train(files, "--epochs", 2)
+    train(files, "--epochs", 1)
+    train(files, "--epochs", 2, "--resume")
     assert "epoch 2: training" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="dcfnet train: .*already holds a run: pass"):
         train(files, "--epochs", 3)
-    train(files, "--epochs", 3, "--resume")
+    (files / "run" / "checkpoint.pt").unlink()
+    with pytest.raises(SystemExit, match="--from-best"):
+        train(files, "--epochs", 3, "--resume")
+    train(files, "--epochs", 3, "--from-best")
     history = History.read(files / "run" / "history.csv")
     assert len(history) == 3
     assert f"best epoch {history.best_epoch()}:" in capsys.readouterr().out
