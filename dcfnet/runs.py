@@ -335,7 +335,7 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
 
     Example:
         >>> read_run("dcfnet").history.best_epoch()  # doctest: +SKIP
-        203
+        305
     """
     folder = (Path(directory) if directory is not None else data_dir() / "runs") / name
     history = History.read(folder / "history.csv")
