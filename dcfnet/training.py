@@ -1,7 +1,7 @@
 """The trainer: one loop for every network, on one device or many, that can always go on.
 
 `fit` says what can be chosen, `_Run.carry_out` and the methods after it are the loop; what they
-call stands below, in the order of use.
+call stands below, in the order of use. `batches` decides what a step sees, `evaluation` measures.
 
 All chance comes from the seed, the epoch and the place within it, so a run that is killed and
 resumed sees the same patches in the same order and orientation as one that never stopped.
