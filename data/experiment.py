@@ -3,7 +3,7 @@
     python data/experiment.py                       all runs, one after the other
     python data/experiment.py dcfnet pnn            some of them
     python data/experiment.py --max-seconds 3600    an hour's worth; call it again to go on
-    python data/experiment.py --from-best dcfnet    on from the best weights of a finished run
+    python data/experiment.py --from-best dcfnet    on from the best weights of a run
     python data/experiment.py --learning-rates      how the learning rates were chosen
 
 Each run leaves ``data/runs/<name>/``. A run that was interrupted, by whatever, goes on where it

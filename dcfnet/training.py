@@ -29,8 +29,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
@@ -464,19 +463,22 @@ class _Run:
             ) from error
 
     def _restart(self) -> None:
-        """Takes up what a run has published: history up to the best epoch, and its weights."""
+        """Takes up what a run has published: its weights, and the history up to their epoch."""
         run = read_run(self.folder.path.name, self.folder.path.parent)
         settings = {k: v for k, v in run.record["settings"].items() if k in self.settings}
         _require_same(settings, self.settings, self.folder.path)
-        best = run.history.best_epoch()
-        if best is None:
-            raise RunError(f"{self.folder.path} has weights, but no epoch: remove it to train anew")
         try:
-            self.model.load_state_dict(load_file(self.folder.weights))
-        except (OSError, SafetensorError, RuntimeError) as error:
+            with safe_open(self.folder.weights, "pt") as file:
+                header = file.metadata() or {}
+                self.model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+            # A run that was killed may have written a history that is newer than its weights.
+            best = int(header["epoch"])
+            if run.history.rows[best - 1]["valid_loss"] != float(header["valid_loss"]):
+                raise ValueError(f"epoch {best} of the history is another one")
+        except (OSError, SafetensorError, RuntimeError, LookupError, ValueError) as error:
             raise DataError(
-                f"{self.folder.weights} does not hold the weights of this network ({error!s:.200}):"
-                " copy it again, or remove the folder to train anew"
+                f"{self.folder.weights} does not hold the weights of this run ({error!s:.200}): "
+                "copy it again, or remove the folder to train anew"
             ) from error
         self.best = copy.deepcopy(self.model)
         if self.average:
