@@ -1,47 +1,11 @@
-"""A package and a book that open up DCFNet, a network for pansharpening."""
+"""A package and a book that open up DCFNet, a network for pansharpening.
 
-from typing import TYPE_CHECKING, Any
+The rooms, each importing only from those before it: `imagery` (a pair of images becomes patches),
+`networks`, `measure` (metrics and tables), `training`, `fusion` (scenes of any size), `inside`
+(Grad-CAM and the claims), `show` (everything that is drawn). ``__init__.pyi`` lists the names that
+a reader needs first; they and the rooms are loaded when they are first used.
+"""
 
-from dcfnet.errors import DataError
-from dcfnet.gradcam import GradCAM
-from dcfnet.models import build_network, load_released, load_trained
-from dcfnet.scenes import Scene, load_scene
-from dcfnet.sensors import WV2, WV3, Sensor
+import lazy_loader
 
-if TYPE_CHECKING:
-    from dcfnet.fuse import fuse_scene
-    from dcfnet.runs import History
-    from dcfnet.training import fit
-
-__all__ = [
-    "WV2",
-    "WV3",
-    "DataError",
-    "GradCAM",
-    "History",
-    "Scene",
-    "Sensor",
-    "build_network",
-    "fit",
-    "fuse_scene",
-    "load_released",
-    "load_scene",
-    "load_trained",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # The trainer's libraries take seconds to import, and few readers train.
-    if name == "fit":
-        from dcfnet.training import fit
-
-        return fit
-    if name == "fuse_scene":
-        from dcfnet.fuse import fuse_scene
-
-        return fuse_scene
-    if name == "History":
-        from dcfnet.runs import History
-
-        return History
-    raise AttributeError(f"module 'dcfnet' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dcfnet.errors import DataError
-from dcfnet.fuse_cli import add_fuse_parser
-from dcfnet.patches import build_data, check_h5, data_dir
-from dcfnet.scenes import SCENES
-from dcfnet.sensors import SENSORS, get_sensor
-from dcfnet.training_cli import add_evaluate_parser, add_train_parser
+from dcfnet.fusion.command import add_fuse_parser
+from dcfnet.imagery.catalogue import SCENES
+from dcfnet.imagery.pancollection import build_data, check_h5
+from dcfnet.imagery.sensors import SENSORS, get_sensor
+from dcfnet.paths import data_dir
+from dcfnet.training.command import add_evaluate_parser, add_train_parser
 
 __all__ = ["main"]
 

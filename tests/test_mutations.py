@@ -1,6 +1,6 @@
 """What the readers do with damaged files, wrong settings and folders that cannot be used.
 
-`python -m tests.mutations --count 1000` does far more of the first.
+`python -m tests.support.mutations --count 1000` does far more of the first.
 """
 
 import errno
@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from dcfnet import WV3, DataError, build_network, load_released, load_scene, load_trained
-from dcfnet.fuse import fuse_files
-from dcfnet.models import load_weights
-from dcfnet.patches import PatchDataset, check_h5, write_h5
-from dcfnet.runs import History, RunError, RunFolder, read_run
-from dcfnet.scenes import open_scene
-from tests import mutations
+from dcfnet.fusion.fuse import fuse_files
+from dcfnet.imagery.pancollection import PatchDataset, check_h5, write_h5
+from dcfnet.imagery.scene import open_scene
+from dcfnet.networks import load_weights
+from dcfnet.training.runs import History, RunError, RunFolder, read_run
+from tests.support import mutations
 
 READERS = {
     "hdf5": check_h5,
@@ -88,7 +88,7 @@ def test_a_file_where_a_folder_is_expected(tmp_path, monkeypatch):
 
 def test_a_second_process_is_kept_out_until_the_first_is_gone(tmp_path):
     code = (
-        "import sys; from dcfnet.runs import RunFolder\n"
+        "import sys; from dcfnet.training.runs import RunFolder\n"
         "with RunFolder(sys.argv[1]).held():\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -27,7 +27,7 @@ import json, resource, sys, time
 import h5py, torch
 from torch.utils.data import DataLoader
 from dcfnet import WV3
-from dcfnet.patches import PatchDataset
+from dcfnet.imagery.pancollection import PatchDataset
 
 def peak():
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_fuse [--size 832] [--repeats 5] [--json FILE]
 
 Both sides fuse the same tiles of the same part of the scene, one after the other in every repeat:
-`dcfnet.fuse.fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate.
+`fuse_scene`, and the plain eager float32 forward pass. Both read and interpolate.
 """
 
 import statistics
@@ -12,9 +12,9 @@ import time
 import torch
 from tqdm import tqdm
 
-from dcfnet.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_scene
-from dcfnet.models import load_trained
-from dcfnet.scenes import load_scene
+from dcfnet.fusion.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_scene
+from dcfnet.imagery.catalogue import load_scene
+from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
 
 

@@ -17,8 +17,8 @@ from captum.attr import LayerGradCam
 from torch import Tensor
 from tqdm import tqdm
 
-from dcfnet.gradcam import GradCAM
-from dcfnet.models import DCFNet, build_network
+from dcfnet.inside.gradcam import GradCAM
+from dcfnet.networks import DCFNet, build_network
 from tests.benchmarks.report import parser, report
 
 Maps = dict[str, Tensor]

@@ -13,7 +13,7 @@ import time
 import torch
 from tqdm import tqdm
 
-from dcfnet.models import build_network, count_operations
+from dcfnet.networks import build_network, count_operations
 from tests.benchmarks.report import parser, report
 
 STEPS = ("fold_norms", "split_head", "channels_last", "in_place")

@@ -21,11 +21,11 @@ import torch
 from affine import Affine
 from rasterio.windows import Window
 
-from dcfnet.fuse import fuse_files
-from dcfnet.models import load_trained
-from dcfnet.scenes import longmont_files
-from dcfnet.sensors import WV3
-from dcfnet.simulation import simulate_scene
+from dcfnet.fusion.fuse import fuse_files
+from dcfnet.imagery.catalogue import longmont_files
+from dcfnet.imagery.sensors import WV3
+from dcfnet.imagery.simulated.camera import simulate_scene
+from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
 
 

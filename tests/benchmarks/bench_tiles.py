@@ -7,7 +7,7 @@ fused in one pass and in tiles. Compared are the pixels at least 64 away from th
 
 - the change: tiled minus one pass, in digital numbers (root mean square);
 - the same by how far aligned corners displace branch 2 in the tile against the one pass
-  (`dcfnet.fuse.displacement`), in steps of half a pixel;
+  (`dcfnet.fusion.fuse.displacement`), in steps of half a pixel;
 - the error against the truth, beside seams (two pixels on each side) and elsewhere, over the error
   of the one pass at the same pixels.
 
@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dcfnet.fuse import displacement, fuse_scene, tiles_along
-from dcfnet.models import load_trained
-from dcfnet.scenes import Scene, load_scene
-from dcfnet.wald import reduce_resolution
+from dcfnet.fusion.fuse import displacement, fuse_scene, tiles_along
+from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.scene import Scene
+from dcfnet.imagery.wald import reduce_resolution
+from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
 
 TILES = (64, 128, 256, 512)

@@ -18,9 +18,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from dcfnet import training
-from dcfnet.machine import describe, gains_from_bf16, kept_memory
-from dcfnet.models import build_network
+from dcfnet.networks import build_network
+from dcfnet.training import loop as training
+from dcfnet.training.machine import describe, gains_from_bf16, kept_memory
 from tests.benchmarks.report import parser, report
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from dcfnet.files import written_whole
-from dcfnet.machine import describe
+from dcfnet.paths import written_whole
+from dcfnet.training.machine import describe
 
 
 def parser(doc: str, repeats: int | None = None) -> argparse.ArgumentParser:

@@ -1,0 +1,403 @@
+"""The HDF5 layout of PanCollection: patches written, checked, and read one by one.
+
+PanCollection is the field's benchmark (Deng et al., 2022). Its files hold ``gt``, ``ms``, ``lms``
+and ``pan`` of about ten thousand patches in several gigabytes, so nothing is read but what is
+asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.catalogue import load_scene, scene_name
+from dcfnet.imagery.patches import REGIONS, Window, patch_windows
+from dcfnet.imagery.sensors import WV3, Sensor, get_sensor
+from dcfnet.imagery.wald import Sample, reduce_resolution
+from dcfnet.paths import data_dir, written_whole
+
+__all__ = ["PatchDataset", "build_data", "check_h5", "data_file", "write_h5"]
+
+
+def data_file(split: str, scene: str | None = None) -> Path:
+    """Where the built file of a split lies, ``data/<scene>/<split>.h5``.
+
+    Args:
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+    """
+    if split not in REGIONS:
+        raise DataError(f"unknown split {split!r}: expected one of {', '.join(REGIONS)}")
+    return data_dir() / scene_name(scene) / f"{split}.h5"
+
+
+def write_h5(
+    path: str | Path,
+    sample: Sample,
+    windows: Sequence[Window],
+    *,
+    sensor: Sensor = WV3,
+    progress: bool = False,
+) -> None:
+    """Write patches in the layout of PanCollection.
+
+    Datasets ``gt`` (N, C, H, W), ``ms`` (N, C, H/4, W/4), ``lms`` (N, C, H, W) and ``pan``
+    (N, 1, H, W), in digital numbers, in the types of the sample. The file appears under its
+    name only when it is complete.
+
+    Args:
+        path: File to write; an older one is replaced.
+        sample: From :func:`dcfnet.imagery.wald.reduce_resolution`.
+        windows: From :func:`patch_windows`, all of one size.
+        sensor: Noted in the file's attributes.
+        progress: Show a progress bar.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    if not windows:
+        raise DataError(f"nothing to write to {path}: expected at least one window")
+    with (
+        _writing(path),
+        written_whole(path) as temporary,
+        _SafeForHDF5(temporary, "w+b") as disk,
+    ):
+        with h5py.File(disk, "w") as file:
+            file.attrs["sensor"] = sensor.name
+            sets = {
+                key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
+                for key, array in _as_patch(sample, windows[0]).items()
+            }
+            bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
+            for i, window in enumerate(bar):
+                for key, array in _as_patch(sample, window).items():
+                    sets[key][i] = array
+                if disk.error:
+                    break
+        if disk.error:
+            raise disk.error
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"could not write {path} ({error}): expected a folder that can be written, with "
+            "room for the file; free some space or set DCFNET_DATA to another folder"
+        ) from error
+
+
+class _SafeForHDF5(io.FileIO):
+    """A file that keeps its first write error for later.
+
+    HDF5 that meets a full disk cannot close its file any more, and brings down the process at
+    exit. So it is told that all is well, and the error is raised when it has finished.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        left = memoryview(data)
+        while left and self.error is None:
+            with self._kept():
+                left = left[super().write(left) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._kept():
+            super().truncate(size)
+        return size or 0
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
+
+
+def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:
+    cut = sample.crop(window.rows, window.cols)
+    return {"gt": cut.gt, "ms": cut.ms, "lms": cut.lms, "pan": cut.pan[None]}
+
+
+def build_data(scene: str | None = None, *, progress: bool = True) -> dict[str, Path]:
+    """Build train, valid and test files of a scene under :func:`data_dir`.
+
+    Args:
+        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+        progress: Show a progress bar for each file.
+
+    Returns:
+        Path of each split's file.
+
+    Raises:
+        DataError: There is no such scene, or the files cannot be written.
+    """
+    loaded = load_scene(scene)
+    sample = reduce_resolution(loaded)
+    paths = {split: data_file(split, scene) for split in REGIONS}
+    with _alone(paths["train"].parent):
+        for split, path in paths.items():
+            windows = patch_windows(sample, split)
+            write_h5(path, sample, windows, sensor=loaded.sensor, progress=progress)
+    return paths
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for others that build there, and clears away what they left if they were killed."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"waiting for another process that builds data in {folder}", sys.stderr)
+            lock.acquire()
+    try:
+        for unfinished in folder.glob(".*.h5.*.part"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+# Reading -------------------------------------------------------------------------------------
+
+_HINT = "see data/README.md for the layout"
+
+# What h5py raises for damaged files, depending on where the damage is.
+_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+
+
+def _open_h5(path: Path) -> h5py.File:
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist: expected an HDF5 file; run `dcfnet data` to build those of "
+            "the book's scene"
+        )
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise DataError(f"{path} cannot be opened as HDF5: expected a file, found a folder or pipe")
+    try:
+        return h5py.File(path, "r")
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be opened as HDF5 ({error}): expected a complete file; copy or "
+            "build it again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be read ({error or type(error).__name__}): expected a complete file "
+            "whose patches fit into memory; copy or build it again"
+        ) from error
+
+
+def _check_structure(file: h5py.File, path: Path, sensor: Sensor | None) -> int:
+    """Keys, links, ranks, types, counts and sizes; returns the number of patches."""
+    for key in ("ms", "lms", "pan", "gt"):
+        link = file.get(key, getlink=True)
+        if link is None:
+            if key == "gt":  # full-resolution test files have none
+                continue
+            found = ", ".join(sorted(file)) or "nothing"
+            raise DataError(f"{path} has no dataset {key!r}, found {found}; {_HINT}")
+        if isinstance(link, h5py.ExternalLink):
+            raise DataError(
+                f"{path}: {key!r} is a link to another file ({link.filename}), expected the data "
+                "itself; copy them in with `h5repack` or h5py"
+            )
+        try:
+            item = file[key]
+        except (KeyError, OSError) as error:
+            raise DataError(f"{path}: {key!r} cannot be opened ({error}); {_HINT}") from error
+        if not isinstance(item, h5py.Dataset):
+            raise DataError(f"{path}: {key!r} is a group, expected a dataset; {_HINT}")
+        if item.is_virtual or item.external:
+            raise DataError(
+                f"{path}: the values of {key!r} lie in other files, expected them in this one; "
+                "copy them in with h5py"
+            )
+        if item.ndim != 4:
+            raise DataError(
+                f"{path}: {key!r} has shape {item.shape}, expected four axes "
+                f"(patch, band, row, column); {_HINT}"
+            )
+        if item.dtype.kind not in "uif":
+            raise DataError(f"{path}: {key!r} holds {item.dtype}, expected numbers; {_HINT}")
+
+    shapes = {key: file[key].shape for key in ("gt", "ms", "lms", "pan") if key in file}
+    n, bands, h, w = shapes["lms"]
+    if n == 0 or h == 0 or w == 0:
+        raise DataError(f"{path} holds no patches: lms has shape {shapes['lms']}")
+    if sensor is not None and bands != sensor.n_bands:
+        raise DataError(
+            f"{path} has {bands} bands, but {sensor.title} has {sensor.n_bands}; pass the sensor "
+            "that took the images"
+        )
+    expected = {
+        "gt": (n, bands, h, w),
+        "ms": (n, bands, h // 4, w // 4),
+        "lms": (n, bands, h, w),
+        "pan": (n, 1, h, w),
+    }
+    if h % 4 or w % 4:
+        raise DataError(f"{path}: patches are {h} x {w}, expected sizes that are multiples of 4")
+    for key, shape in shapes.items():
+        if shape != expected[key]:
+            raise DataError(
+                f"{path}: {key!r} has shape {shape}, expected {expected[key]} to go with lms "
+                f"{shapes['lms']}; {_HINT}"
+            )
+    return n
+
+
+def _read_patch(file: h5py.File, path: Path, key: str, i: int) -> np.ndarray:
+    try:
+        return file[key][i]
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path}: patch {i} of {key!r} cannot be read ({error}): expected a complete file "
+            "whose patches fit into memory; copy or build it again"
+        ) from error
+
+
+def _check_values(file: h5py.File, path: Path, sensor: Sensor | None, rows: Iterable[int]) -> None:
+    """Finite digital numbers within the sensor's range."""
+    top = (sensor or WV3).max_value
+    largest = 0.0
+    for i in rows:
+        for key in ("ms", "lms", "pan", "gt"):
+            if key not in file:
+                continue
+            values = _read_patch(file, path, key, i)
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"{path}: patch {i} of {key!r} holds NaN or infinity, expected digital "
+                    "numbers; set pixels without data to 0 or leave the patch out"
+                )
+            # Interpolation overshoots, so lms may leave the range a little.
+            low, high = float(values.min()), float(values.max())
+            slack = top if key == "lms" else 0
+            if low < -slack or high > top + slack:
+                raise DataError(
+                    f"{path}: patch {i} of {key!r} holds values from {low:g} to {high:g}, expected "
+                    f"digital numbers from 0 to {top}; check the sensor and the scale"
+                )
+            largest = max(largest, high)
+    if largest <= 1.5:
+        raise DataError(
+            f"{path}: no value exceeds {largest:g}, expected digital numbers up to {top}, not "
+            f"values in [0, 1]; multiply by {top}"
+        )
+
+
+def check_h5(path: str | Path, sensor: Sensor | None = None, *, progress: bool = False) -> None:
+    """Whether a file in PanCollection's layout can be used. Reads every value once.
+
+    Args:
+        path: The HDF5 file.
+        sensor: What took the images; without it the one noted in the file, else any band count.
+        progress: Show a progress bar.
+
+    Raises:
+        DataError: It cannot be used; the message says why and what to do.
+    """
+    path = Path(path)
+    with _damage_reported(path), _open_h5(path) as file:
+        sensor = sensor or _noted_sensor(file)
+        n = _check_structure(file, path, sensor)
+        bar = tqdm(range(n), desc=path.name, unit="patch", disable=not progress)
+        _check_values(file, path, sensor, bar)
+
+
+def _noted_sensor(file: h5py.File) -> Sensor | None:
+    name = file.attrs.get("sensor")
+    return get_sensor(name) if isinstance(name, str) else None
+
+
+class PatchDataset(Dataset[dict[str, torch.Tensor]]):
+    """Patches in PanCollection's HDF5 layout, read one by one as they are asked for.
+
+    PanCollection is the field's benchmark (Deng et al., 2022, "Machine learning in
+    pansharpening: a benchmark, from shallow to deep networks"). Its training files hold about
+    ten thousand patches in several gigabytes; nothing but the patch asked for is read. Files
+    that ``dcfnet data`` builds have the same layout.
+
+    Each process opens the file for itself at its first access, so the dataset can be handed to
+    the workers of a ``DataLoader``.
+
+    Args:
+        path: The HDF5 file.
+        sensor: What took the images; its largest value scales them to [0, 1].
+
+    Raises:
+        DataError: The file cannot be used.
+
+    Example:
+        >>> data = PatchDataset(data_file("train"), WV3)  # doctest: +SKIP
+        >>> {key: tuple(value.shape) for key, value in data[0].items()}  # doctest: +SKIP
+        {'pan': (1, 64, 64), 'ms': (8, 16, 16), 'lms': (8, 64, 64), 'gt': (8, 64, 64)}
+    """
+
+    def __init__(self, path: str | Path, sensor: Sensor = WV3) -> None:
+        self.path = Path(path)
+        self.sensor = sensor
+        self._file: h5py.File | None = None
+        self._pid: int | None = None
+        with _damage_reported(self.path), _open_h5(self.path) as file:
+            self._length = _check_structure(file, self.path, sensor)
+            # A few patches tell a wrong scale; check_h5 looks at all of them.
+            few = sorted({0, self._length // 2, self._length - 1})
+            _check_values(file, self.path, sensor, few)
+            self.keys = tuple(key for key in ("pan", "ms", "lms", "gt") if key in file)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """One patch: float32 tensors in [0, 1], by name.
+
+        Raises:
+            DataError: The file is damaged there.
+        """
+        if not -self._length <= index < self._length:
+            raise IndexError(f"patch {index} of {self._length}")
+        file = self._opened()
+        index %= self._length
+        scale = np.float32(self.sensor.max_value)
+        patch = {key: _read_patch(file, self.path, key, index) for key in self.keys}
+        return {key: torch.from_numpy(v.astype(np.float32) / scale) for key, v in patch.items()}
+
+    def _opened(self) -> h5py.File:
+        # An HDF5 handle must not be shared with a forked worker.
+        if self._file is None or self._pid != os.getpid():
+            self._file, self._pid = _open_h5(self.path), os.getpid()
+        return self._file
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_file": None, "_pid": None}

@@ -1,0 +1,143 @@
+"""What the parts of a network hold for an image, and how far they see."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcfnet.networks import PansharpeningNetwork
+
+__all__ = ["activations", "effective_fields", "field_radius"]
+
+
+@torch.no_grad()
+def activations(
+    model: PansharpeningNetwork, names: Iterable[str], pan: Tensor, ms: Tensor, lms: Tensor
+) -> dict[str, Tensor]:
+    """What the named parts of a network return for an image, from one forward pass.
+
+    The network runs in the mode it is in, without gradients.
+
+    Args:
+        model: Any network of this package.
+        names: Dotted names of modules, for DCFNet for example those of ``model.parts()``.
+        pan: (B, 1, H, W), as for the network.
+        ms: (B, C, H/4, W/4).
+        lms: (B, C, H, W).
+
+    Returns:
+        Each part's output by its name, in the order of ``names``.
+
+    Raises:
+        ValueError: The network has no part of that name.
+
+    Example:
+        >>> seen = activations(model, ["stem", "head.concat"], pan, ms, lms)
+        >>> seen["head.concat"].shape
+        torch.Size([1, 224, 64, 64])
+    """
+    return _forward(model, names, pan, ms, lms)
+
+
+def effective_fields(
+    model: PansharpeningNetwork,
+    names: Iterable[str],
+    pan: Tensor,
+    ms: Tensor,
+    lms: Tensor,
+    *,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """How much each input pixel counts for the centre pixel of a part: its effective field.
+
+    The measure is the squared derivative of the centre pixel's channels with respect to an input
+    pixel's, summed over both (Luo et al., "Understanding the Effective Receptive Field in Deep
+    Convolutional Neural Networks", 2016). One backward pass per part estimates the sum over the
+    part's channels: with random signs s, the expectation of (sum_k s_k dA_k)^2 is
+    sum_k (dA_k)^2. So average over a few patches or networks.
+
+    The centre of a map of n rows is row n // 2, which strided convolutions take from row H // 2.
+
+    Args:
+        model: Any network of this package; in eval mode, else the patches of a batch are not
+            independent of one another.
+        names: Dotted names of modules that return (B, K, h, w).
+        pan: (B, 1, H, W), as for the network. The patch should be larger than the field.
+        ms: (B, C, H/4, W/4). What enters here is spread evenly over its 4 x 4 PAN pixels.
+        lms: (B, C, H, W).
+        seed: Of the random signs.
+
+    Returns:
+        By name, (B, H, W): the sum over the channels of all three inputs.
+
+    Raises:
+        ValueError: The network has no part of that name.
+    """
+    inputs = [image.detach().clone().requires_grad_() for image in (pan, ms, lms)]
+    seen = _forward(model, names, *inputs)
+    generator = torch.Generator().manual_seed(seed)
+    fields = {}
+    for name, maps in seen.items():
+        signs = torch.randint(0, 2, maps.shape[:2], generator=generator).to(maps) * 2 - 1
+        probe = torch.zeros_like(maps)
+        probe[:, :, maps.shape[2] // 2, maps.shape[3] // 2] = signs
+        gradients = torch.autograd.grad(
+            maps, inputs, probe, retain_graph=True, materialize_grads=True
+        )
+        of_pan, of_ms, of_lms = (gradient.square().sum(1, keepdim=True) for gradient in gradients)
+        size = of_pan.shape[2:]
+        # Each PAN pixel has the value of its MS pixel and a sixteenth of its weight.
+        spread = F.interpolate(of_ms, scale_factor=4)[..., : size[0], : size[1]] / 16
+        fields[name] = (of_pan + of_lms + spread)[:, 0].detach().cpu().numpy()
+    return fields
+
+
+def field_radius(field: np.ndarray, share: float = 0.5) -> float:
+    """Radius of the disc that holds a share of an effective field, in pixels.
+
+    Args:
+        field: (H, W), at least 0, from `effective_fields`; the disc is about its centre of mass.
+        share: Between 0 and 1.
+
+    Raises:
+        ValueError: The field is 0 everywhere, as where the part does not depend on the inputs.
+    """
+    field = np.asarray(field, np.float64)
+    total = field.sum()
+    if not total > 0:
+        raise ValueError("the field is 0 everywhere: the part does not depend on the inputs")
+    y, x = np.indices(field.shape)
+    radius = np.hypot(y - (y * field).sum() / total, x - (x * field).sum() / total).ravel()
+    order = radius.argsort()
+    held = field.ravel()[order].cumsum() / total
+    return float(np.interp(share, held, radius[order]))
+
+
+def _forward(
+    model: nn.Module, names: Iterable[str], pan: Tensor, ms: Tensor, lms: Tensor
+) -> dict[str, Tensor]:
+    modules = dict(model.named_modules())
+    names = list(names)
+    for name in names:
+        if name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"the network has no part {name!r}{hint}")
+    seen: dict[str, Tensor] = {}
+    handles = [
+        modules[name].register_forward_hook(
+            lambda module, args, output, name=name: seen.__setitem__(name, output)
+        )
+        for name in names
+    ]
+    try:
+        model(pan, ms, lms)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: seen[name] for name in names}

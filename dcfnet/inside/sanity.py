@@ -1,0 +1,227 @@
+"""Sanity checks of class activation maps: do they depend on the weights, do they say what matters?
+
+Reference:
+    J. Adebayo, J. Gilmer, M. Muelly, I. Goodfellow, M. Hardt and B. Kim, "Sanity Checks for
+    Saliency Maps", NeurIPS 2018 (layers randomised one after another); V. Petsiuk, A. Das and
+    K. Saenko, "RISE", BMVC 2018 (deletion and insertion).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcfnet.inside.gradcam import GradCAM
+
+__all__ = [
+    "cascade",
+    "closed",
+    "deletion",
+    "evenness",
+    "randomised",
+    "rank_correlation",
+    "shuffle_weights",
+]
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two maps of one shape; equal values share their mean rank.
+
+    Returns:
+        From -1 to 1; NaN where one of the maps is constant.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"maps must have one shape, got {np.shape(a)} and {np.shape(b)}")
+    ranks = []
+    for values in (a, b):
+        _, place, count = np.unique(np.ravel(values), return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(count) - (count - 1) / 2)[place.ravel()])
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+@torch.no_grad()
+def shuffle_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Puts the values of each weight and bias of a module in a random order, in place.
+
+    What training has found is lost; the sizes of the weights, on which the sizes of activations
+    depend, stay. The running statistics of batch normalisation stay too.
+    """
+    for parameter in module.parameters():
+        values = parameter.reshape(-1)
+        order = torch.randperm(values.numel(), generator=generator).to(values.device)
+        parameter.copy_(values[order].reshape(parameter.shape))
+
+
+def randomised(
+    model: nn.Module, layers: Iterable[str], *, seed: int = 0
+) -> Iterator[tuple[str, nn.Module]]:
+    """A network whose layers lose their training one after another.
+
+    Args:
+        model: The network; it is not changed.
+        layers: Dotted names of modules, in the order in which their weights are shuffled.
+        seed: Of the random orders.
+
+    Yields:
+        The layer whose turn it was, and the network with this and all layers before it shuffled.
+        It is the same object every time: use it before going on.
+
+    Raises:
+        AttributeError: The network has no such layer.
+    """
+    copied = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    for layer in layers:
+        shuffle_weights(copied.get_submodule(layer), generator)
+        yield layer, copied
+
+
+def cascade(
+    model: nn.Module,
+    order: Sequence[str],
+    parts: Sequence[str],
+    inputs: Sequence[Tensor],
+    *,
+    seeds: Iterable[int] = (0, 1),
+) -> dict[str, np.ndarray]:
+    """How alike a network's maps are to those of the same network with shuffled weights.
+
+    Args:
+        model: The trained network.
+        order: Layers whose weights are shuffled one after another, see `randomised`.
+        parts: Whose maps are compared, before the ReLU so that no two are alike by being 0.
+        inputs: ``pan``, ``ms``, ``lms``, B images.
+        seeds: Of the random orders.
+
+    Returns:
+        By part, rank correlations (seeds, layers, B, C): all images, all bands.
+    """
+
+    def signed(network: nn.Module) -> dict[str, np.ndarray]:
+        with GradCAM(network, parts) as cam:
+            cam(*inputs)
+            return {part: maps.signed.cpu().numpy() for part, maps in cam.maps().items()}
+
+    true = signed(model)
+    alike: dict[str, list[list[np.ndarray]]] = {part: [] for part in parts}
+    for seed in seeds:
+        steps = [signed(network) for _, network in randomised(model, order, seed=seed)]
+        for part, reference in true.items():
+            alike[part].append(
+                [
+                    np.array(
+                        [
+                            [rank_correlation(a, b) for a, b in zip(x, y, strict=True)]
+                            for x, y in zip(reference, step[part], strict=True)
+                        ]
+                    ).T
+                    for step in steps
+                ]
+            )
+    return {part: np.array(values) for part, values in alike.items()}
+
+
+def evenness(
+    model: nn.Module, layers: Iterable[str], inputs: Iterable[Tensor], band: int
+) -> dict[str, float]:
+    """How far a layer's derivatives are the same at every pixel, as Eq. 1 pretends by averaging.
+
+    Args:
+        model: The network.
+        layers: Names as for `GradCAM`.
+        inputs: ``pan``, ``ms``, ``lms``.
+        band: Whose mean is differentiated, from 0.
+
+    Returns:
+        By layer, the share of the derivatives' sum of squares that their means over pixels hold:
+        hw sum_k alpha_k^2 / sum_kij (dy/dA_kij)^2. 1: position plays no role. 0: all that there
+        is cancels in the mean.
+    """
+    with GradCAM(model, layers) as cam:
+        fused = cam(*inputs)
+        slopes = torch.zeros_like(fused[0])
+        slopes[band] = 1 / slopes[band].numel()
+        with torch.inference_mode(False):
+            gradients = cam._gradients(slopes)
+        shares = {}
+        for layer, gradient in zip(cam.layers, gradients, strict=True):
+            whole = gradient.double().square().sum()
+            mean = gradient.double().mean(dim=(-2, -1)).square().sum()
+            shares[layer] = float(mean * gradient.shape[-2] * gradient.shape[-1] / whole)
+        return shares
+
+
+@contextlib.contextmanager
+def closed(model: nn.Module, part: str | None) -> Iterator[None]:
+    """Inside the block, a part of a network hands on nothing but its means.
+
+    In every channel all pixels get the channel's mean over the map, so that what follows still
+    sees values of a usual size.
+
+    Args:
+        model: The network; afterwards it is as it was.
+        part: Name of a module that returns (B, K, h, w); with None all stays open.
+
+    Example:
+        >>> with closed(model, "pcft2"):
+        ...     fused = fuse_sample(model, patch, sensor)
+    """
+    if part is None:
+        yield
+        return
+    handle = model.get_submodule(part).register_forward_hook(
+        lambda _module, _inputs, output: output.mean(dim=(-2, -1), keepdim=True).expand_as(output)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def deletion(
+    tail: Callable[[Tensor], Tensor],
+    activations: Tensor,
+    order: np.ndarray,
+    *,
+    steps: int = 10,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a network makes when a layer's pixels are taken away, the most important ones first.
+
+    A pixel is taken away by giving it, in every channel, the channel's mean over the layer. With
+    the order reversed, and read backwards, this is an insertion curve.
+
+    Args:
+        tail: The rest of the network: activations (B, K, h, w) to an image (B, C, H, W).
+        activations: (1, K, h, w).
+        order: (h, w): pixels with the highest values go first.
+        steps: Number of steps from nothing taken to everything.
+
+    Returns:
+        shares: (steps + 1,), the share of pixels taken away, from 0 to 1.
+        images: (steps + 1, C, H, W).
+
+    Raises:
+        ValueError: ``order`` does not fit the activations.
+    """
+    if order.shape != tuple(activations.shape[-2:]):
+        raise ValueError(f"order must be {tuple(activations.shape[-2:])}, got {order.shape}")
+    place = torch.from_numpy(np.argsort(-order, axis=None, kind="stable"))
+    shares = np.linspace(0, 1, steps + 1)
+    gone = activations.mean(dim=(-2, -1))[0, :, None]
+    images = []
+    for share in shares:
+        flat = activations[0].flatten(1).clone()
+        flat[:, place[: round(share * place.numel())]] = gone
+        images.append(tail(flat.reshape(activations.shape))[0].float().cpu().numpy())
+    return shares, np.stack(images)

@@ -1,0 +1,360 @@
+"""How good is a fused image: the field's metrics, with and without a truth to compare to.
+
+SAM, ERGAS and PSNR come from ``torchmetrics``, whose definitions are the field's. It has no
+Q2n, and its SCC, D_s and spectral distortion are other quantities, so those are written here
+as the MATLAB toolbox defines them (Vivone et al., 2015, 2021). All take digital numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import sobel
+from torchmetrics.functional.image import (
+    error_relative_global_dimensionless_synthesis,
+    peak_signal_noise_ratio,
+    spectral_angle_mapper,
+)
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.wald import exp_upsample, mtf_filter, reduce_pan
+
+__all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc", "shift"]
+
+BLOCK = 32
+"""Side of the blocks over which Q and Q2n are averaged, in pixels."""
+
+
+def _pair(gt: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    gt, fused = _numbers(gt, "the first image"), _numbers(fused, "the second image")
+    if gt.ndim != 3 or gt.shape != fused.shape:
+        raise DataError(
+            f"expected two images of the same shape (C, H, W), found {gt.shape} and {fused.shape}"
+        )
+    return gt, fused
+
+
+def _numbers(image: np.ndarray, name: str) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype.kind not in "uif":
+        raise DataError(f"{name} holds {image.dtype} values, expected digital numbers")
+    if not np.isfinite(image).all():
+        raise DataError(
+            f"{name} holds NaN or infinity, expected digital numbers; set pixels without data to 0"
+        )
+    # torch takes no views with negative strides, such as flipped images.
+    return np.ascontiguousarray(image, np.float64)
+
+
+def sam(gt: np.ndarray, fused: np.ndarray) -> float:
+    """Spectral angle mapper: mean angle between true and fused spectra, in degrees.
+
+    Pixels where either spectrum is all zero do not count (Yuhas et al., 1992).
+
+    Args:
+        gt: Truth, (C, H, W).
+        fused: Fused image, (C, H, W).
+
+    Returns:
+        Degrees, 0 is best; NaN if no pixel counts.
+    """
+    gt, fused = _pair(gt, fused)
+    if len(gt) == 1:
+        raise DataError("a spectral angle needs at least two bands, found one")
+    seen = gt.any(axis=0) & fused.any(axis=0)
+    if not seen.any():
+        return float("nan")
+    spectra = (torch.from_numpy(image[:, seen][None, :, :, None]) for image in (fused, gt))
+    return float(np.rad2deg(spectral_angle_mapper(*spectra).item()))
+
+
+def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:
+    """Relative dimensionless global error in synthesis (Wald, 2000).
+
+    Args:
+        gt: Truth, (C, H, W).
+        fused: Fused image, (C, H, W).
+        ratio: MS pixel size divided by PAN pixel size.
+
+    Returns:
+        Per cent of the bands' means, scaled by 1/ratio; 0 is best. Infinite where a band of the
+        truth is zero everywhere and the fused one is not, NaN where both are.
+    """
+    gt, fused = _pair(gt, fused)
+    value = error_relative_global_dimensionless_synthesis(
+        torch.from_numpy(fused)[None], torch.from_numpy(gt)[None], ratio=ratio
+    )
+    return float(value)
+
+
+def psnr(gt: np.ndarray, fused: np.ndarray, max_value: float = 2047) -> float:
+    """Peak signal-to-noise ratio over all bands, in decibels.
+
+    Args:
+        gt: Truth, (C, H, W).
+        fused: Fused image, (C, H, W).
+        max_value: The sensor's largest digital number.
+
+    Returns:
+        Decibels; infinite if the images are equal.
+    """
+    gt, fused = _pair(gt, fused)
+    value = peak_signal_noise_ratio(
+        torch.from_numpy(fused), torch.from_numpy(gt), data_range=float(max_value)
+    )
+    return float(value)
+
+
+def _gradient(band: np.ndarray) -> np.ndarray:
+    """Magnitude of the 3 x 3 Sobel gradient of an (H, W) image, with zero borders."""
+    return np.hypot(*(sobel(band, axis=axis, mode="constant") for axis in (0, 1)))
+
+
+def scc(gt: np.ndarray, fused: np.ndarray) -> float:
+    """Spatial correlation coefficient: agreement of the images' Sobel gradients.
+
+    Args:
+        gt: Truth, (C, H, W).
+        fused: Fused image, (C, H, W).
+
+    Returns:
+        Between 0 and 1, 1 is best; NaN where an image has no gradient at all.
+    """
+    gt, fused = (image[:, 1:-1, 1:-1] for image in _pair(gt, fused))
+    g1, g2 = (np.stack([_gradient(band) for band in image]) for image in (gt, fused))
+    norm = np.sqrt((g1**2).sum() * (g2**2).sum())
+    return float((g1 * g2).sum() / norm) if norm else float("nan")
+
+
+# Q2n: a pixel's spectrum is one number with 2^n components (complex, quaternion, octonion).
+
+
+def _conjugate(z: np.ndarray) -> np.ndarray:
+    return np.concatenate([z[..., :1], -z[..., 1:]], axis=-1)
+
+
+def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Hypercomplex product over the last axis, by Cayley-Dickson doubling.
+
+    (p, q)(r, t) = (p r - t* q, t p + q r*), recursively over halves.
+    """
+    n = x.shape[-1]
+    if n == 1:
+        return x * y
+    p, q = x[..., : n // 2], x[..., n // 2 :]
+    r, t = y[..., : n // 2], y[..., n // 2 :]
+    return np.concatenate(
+        [
+            _product(p, r) - _product(_conjugate(t), q),
+            _product(t, p) + _product(q, _conjugate(r)),
+        ],
+        axis=-1,
+    )
+
+
+def _norm2(z: np.ndarray) -> np.ndarray:
+    return (z**2).sum(axis=-1)
+
+
+def _q2n_of_blocks(gt: np.ndarray, fused: np.ndarray) -> np.ndarray:
+    """Q2n of each block; (blocks, pixels, components) -> (blocks,)."""
+    n = gt.shape[1]
+    mean = gt.mean(axis=1, keepdims=True)
+    std = gt.std(axis=1, ddof=1, keepdims=True)
+    std[std == 0] = np.finfo(np.float64).eps
+    z1, z2 = (gt - mean) / std + 1, (fused - mean) / std + 1
+
+    m1, m2 = z1.mean(axis=1), z2.mean(axis=1)
+    unbias = n / (n - 1)
+    cov = unbias * (_product(z1, _conjugate(z2)).mean(axis=1) - _product(m1, _conjugate(m2)))
+    var = unbias * (_norm2(z1).mean(axis=1) + _norm2(z2).mean(axis=1) - _norm2(m1) - _norm2(m2))
+    luminance = 2 * np.sqrt(_norm2(m1) * _norm2(m2)) / (_norm2(m1) + _norm2(m2))
+    contrast = np.divide(2 * np.sqrt(_norm2(cov)), var, out=np.ones_like(var), where=var != 0)
+    return contrast * luminance
+
+
+def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
+    """Q2n, the hypercomplex quality index (Garzelli and Nencini, 2009): Q4, Q8, ...
+
+    Images are rounded and clipped at 0, extended down and right to whole blocks by mirroring,
+    and their bands filled up with zeros to a power of two. Blocks without data in both images
+    do not count.
+
+    Args:
+        gt: Truth, (C, H, W).
+        fused: Fused image, (C, H, W).
+        block: Side of a block in pixels.
+
+    Returns:
+        Between 0 and 1, 1 is best; NaN if no block has data.
+    """
+    gt, fused = _pair(gt, fused)
+    bands, h, w = gt.shape
+    components = 1 << (bands - 1).bit_length()
+    grow = ((0, components - bands), (0, 0), (0, 0))
+    to_blocks = ((0, 0), (0, -h % block), (0, -w % block))
+
+    def prepare(image: np.ndarray) -> np.ndarray:
+        whole = np.floor(np.maximum(image, 0) + 0.5)
+        return np.pad(np.pad(whole, to_blocks, mode="symmetric"), grow)
+
+    gt, fused = prepare(gt), prepare(fused)
+    total, count = 0.0, 0
+    # One row of blocks at a time: a whole scene would need gigabytes at once.
+    for top in range(0, gt.shape[1], block):
+        strips = [
+            image[:, top : top + block]
+            .reshape(components, block, -1, block)
+            .transpose(2, 1, 3, 0)
+            .reshape(-1, block * block, components)
+            for image in (gt, fused)
+        ]
+        data = strips[0].any(axis=(1, 2)) | strips[1].any(axis=(1, 2))
+        if data.any():
+            values = _q2n_of_blocks(strips[0][data], strips[1][data])
+            total, count = total + values.sum(), count + values.size
+    return float(total / count) if count else float("nan")
+
+
+def evaluate(gt: np.ndarray, fused: np.ndarray, sensor: Sensor) -> dict[str, float]:
+    """All metrics that need the truth.
+
+    Args:
+        gt: Truth, (C, H, W), digital numbers.
+        fused: Fused image, (C, H, W), digital numbers.
+        sensor: Gives ratio and largest value.
+
+    Returns:
+        ``sam`` (degrees), ``ergas``, ``q2n``, ``scc``, ``psnr`` (dB).
+    """
+    return {
+        "sam": sam(gt, fused),
+        "ergas": ergas(gt, fused, sensor.ratio),
+        "q2n": q2n(gt, fused),
+        "scc": scc(gt, fused),
+        "psnr": psnr(gt, fused, sensor.max_value),
+    }
+
+
+def d_lambda(lms: np.ndarray, fused: np.ndarray, sensor: Sensor) -> float:
+    """Spectral distortion D_lambda without a truth (Khan et al., 2009).
+
+    The fused image, blurred as the sensor blurs MS, should be the interpolated MS:
+    D_lambda = 1 - Q2n(lms, blurred fused).
+
+    Args:
+        lms: MS interpolated to PAN's grid, (C, H, W).
+        fused: Fused image, (C, H, W).
+        sensor: Gives the MTF gains.
+
+    Returns:
+        Between 0 and 1, 0 is best.
+    """
+    lms, fused = _pair(lms, fused)
+    return 1 - q2n(lms, mtf_filter(fused, sensor.mtf_gains, sensor.ratio))
+
+
+def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
+    """Mean universal quality index of each band with PAN over whole blocks, (C,)."""
+    h, w = (size // BLOCK * BLOCK for size in pan.shape)
+
+    def blocks(image: np.ndarray) -> np.ndarray:
+        cut = image[..., :h, :w].reshape(*image.shape[:-2], h // BLOCK, BLOCK, w // BLOCK, BLOCK)
+        return np.moveaxis(cut, -3, -2).reshape(*image.shape[:-2], -1, BLOCK * BLOCK)
+
+    y = blocks(pan)
+    m2 = y.mean(-1)
+    y_deviation = y - m2[:, None]
+    v2 = (y_deviation**2).mean(-1)
+    means = []
+    for band in bands:
+        x = blocks(band)
+        m1 = x.mean(-1)
+        # Deviations of both, or rounding outweighs the variances of blocks that are nearly flat.
+        x_deviation = x - m1[:, None]
+        v1, cov = (x_deviation**2).mean(-1), (x_deviation * y_deviation).mean(-1)
+        luminance_norm, contrast_norm = m1**2 + m2**2, v1 + v2
+        # Blocks without data have no quality; flat blocks are compared by their means alone.
+        data = luminance_norm > 0
+        luminance = 2 * m1[data] * m2[data] / luminance_norm[data]
+        contrast = np.divide(
+            2 * cov[data], contrast_norm[data],
+            out=np.ones(data.sum()), where=contrast_norm[data] > 0,
+        )  # fmt: skip
+        means.append((luminance * contrast).mean() if data.any() else np.nan)
+    return np.array(means)
+
+
+def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
+    """Spatial distortion D_s without a truth.
+
+    Each band should resemble PAN as much after fusion as the interpolated MS band resembles a
+    PAN of its own resolution.
+
+    Args:
+        lms: MS interpolated to PAN's grid, (C, H, W).
+        fused: Fused image, (C, H, W).
+        pan: PAN, (H, W), H and W multiples of 4 and at least 32.
+
+    Returns:
+        0 is best. 2 at most: Q lies between -1 and 1, and bands may resemble PAN's negative.
+    """
+    lms, fused = _pair(lms, fused)
+    pan = _numbers(pan, "PAN")
+    if pan.shape != fused.shape[1:] or min(pan.shape) < BLOCK:
+        raise DataError(
+            f"PAN is {pan.shape}, the fused image {fused.shape}: expected one PAN pixel per "
+            f"fused pixel and at least one block of {BLOCK} x {BLOCK}"
+        )
+    pan_low = exp_upsample(reduce_pan(pan))
+    return float(np.abs(_mean_q(fused, pan) - _mean_q(lms, pan_low)).mean())
+
+
+def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) -> float:
+    """Hybrid quality with no reference: (1 - D_lambda)(1 - D_s).
+
+    1 is best. It is 0 or more unless D_s exceeds 1, where fusion turned PAN into its negative.
+
+    Args:
+        lms: MS interpolated to PAN's grid, (C, H, W).
+        fused: Fused image, (C, H, W).
+        pan: PAN, (H, W).
+        sensor: Gives the MTF gains.
+    """
+    return (1 - d_lambda(lms, fused, sensor)) * (1 - d_s(lms, fused, pan))
+
+
+def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[float, float]:
+    """By how much the content of an image is displaced, to a fraction of a pixel.
+
+    The displacement d is the least-squares solution of
+    ``reference - a - b image = d . gradient(reference)``, with a brightness a and contrast b of
+    its own; good for shifts well below the size of what is seen (Lucas and Kanade, 1981).
+
+    Args:
+        reference: (H, W).
+        image: (H, W), similarly sharp.
+        margin: Pixels at the borders that do not count.
+
+    Returns:
+        Rows (down is positive) and columns (right is positive), in pixels.
+
+    Raises:
+        DataError: The images are of different shapes, smaller than the margins, flat, or hold
+            what is no number.
+    """
+    reference, image = _numbers(reference, "the reference"), _numbers(image, "the image")
+    if reference.shape != image.shape or image.ndim != 2 or min(image.shape) <= 2 * margin + 1:
+        raise DataError(
+            f"expected two images of one shape (H, W), larger than the margins of {margin} pixels, "
+            f"found {reference.shape} and {image.shape}"
+        )
+    if not np.ptp(reference) or not np.ptp(image):
+        raise DataError("a flat image has no displacement: expected two of the same ground")
+    slope, offset = np.polyfit(image.ravel(), reference.ravel(), 1)
+    inner = (slice(margin, -margin),) * 2
+    gradients = np.stack([part[inner].ravel() for part in np.gradient(reference)], axis=1)
+    difference = (reference - slope * image - offset)[inner].ravel()
+    down, right = np.linalg.lstsq(gradients, difference, rcond=None)[0]
+    return float(down), float(right)

@@ -1,0 +1,55 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from dcfnet.networks.base import PansharpeningNetwork
+from dcfnet.networks.compared import MSDCNN, PNN, DiCNN, FusionNet, PanNet
+from dcfnet.networks.dcfnet import DCFNet, DCFNetConfig
+
+__all__ = ["NETWORKS", "build_network", "network_class"]
+
+NETWORKS: dict[str, type[PansharpeningNetwork]] = {
+    network.name: network for network in (PNN, PanNet, MSDCNN, DiCNN, FusionNet, DCFNet)
+}
+"""Every network by its name, in the order in which they were published."""
+
+
+def network_class(name: str) -> type[PansharpeningNetwork]:
+    """The class of the network of that name.
+
+    Raises:
+        ValueError: No network has that name.
+    """
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown network {name!r}{hint}: expected one of {', '.join(NETWORKS)}")
+    return NETWORKS[name]
+
+
+def build_network(name: str, bands: int = 8, **options: Any) -> PansharpeningNetwork:
+    """A network with fresh weights, in training mode.
+
+    Args:
+        name: One of ``"dcfnet"``, ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"``,
+            ``"fusionnet"``.
+        bands: C, the number of MS bands.
+        options: For ``"dcfnet"`` what `DCFNetConfig` takes; the others have none.
+
+    Raises:
+        ValueError: No network has that name, or a value is out of its range.
+        TypeError: The network has no option of that name.
+
+    Example:
+        >>> model = build_network("dcfnet", bands=4, width=0.25)
+        >>> fused = model(pan, ms, lms)
+    """
+    network = network_class(name)
+    if network is DCFNet:
+        return DCFNet(DCFNetConfig(bands=bands, **options))
+    if options:
+        raise TypeError(f"{network.title} has no options beside bands, got {', '.join(options)}")
+    return network(bands)

@@ -1,0 +1,254 @@
+"""Weights on disk: written and read as safetensors, released checkpoints read from .pth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dcfnet.errors import DataError
+from dcfnet.networks.base import PansharpeningNetwork
+from dcfnet.networks.registry import NETWORKS, build_network, network_class
+from dcfnet.paths import data_dir, is_file, written_whole
+
+__all__ = ["load_released", "load_trained", "load_weights", "save_weights"]
+
+
+# --- Our own files ----------------------------------------------------------------------------
+
+
+def save_weights(
+    model: PansharpeningNetwork, path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes a network as safetensors, with what `load_weights` needs to build it again.
+
+    The file gets its name once it is complete: a run that is interrupted leaves the old one.
+
+    Args:
+        model: A network of this package.
+        path: The file to write; its folder is made if need be.
+        metadata: More to keep in the file's header, beside ``network``, ``bands``, ``options``.
+
+    Raises:
+        ValueError: The network is a copy for inference, which cannot be built again.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if _shapes(state) != _expected_shapes(model.name, model.bands, **model.options):
+        raise ValueError(
+            f"this {model.title} does not have the layers that it is built with, as after "
+            "fused_for_inference(): save the network that it was made from"
+        )
+    header = {
+        **(metadata or {}),
+        "network": model.name,
+        "bands": str(model.bands),
+        "options": json.dumps(model.options),
+    }
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(save(state, header))  # save_file would hide it from others
+
+
+def load_weights(path: str | Path) -> PansharpeningNetwork:
+    """The network that `save_weights` wrote, on the CPU and in eval mode.
+
+    Raises:
+        DataError: There is no such file, it is not one that `save_weights` wrote, or its values
+            are not finite.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a complete safetensors file ({error}): pass one that "
+            "dcfnet.networks.save_weights wrote"
+        ) from error
+    try:
+        kind = header["network"], int(header["bands"])
+        options = json.loads(header["options"])
+        # Without memory first: a damaged header may ask for a network of any size.
+        expected = _expected_shapes(*kind, **options)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        raise DataError(
+            f"{path} does not say which network it holds: expected 'network', 'bands' and "
+            f"'options' in its metadata, found {header or 'none'!s:.300} ({error!s:.300}); pass a "
+            "file that dcfnet.networks.save_weights wrote"
+        ) from error
+    title = network_class(kind[0]).title
+    if (found := _shapes(state)) != expected:
+        raise DataError(f"{path} does not fit a {title}: {_difference(expected, found)}")
+    _require_sound(state, path)
+    model = build_network(*kind, **options)
+    dtype = next((v.dtype for v in state.values() if v.is_floating_point()), torch.float32)
+    model.to(dtype).load_state_dict(state)
+    return model.eval()
+
+
+def _require_sound(state: Mapping[str, Tensor], path: Path) -> None:
+    """Finite real numbers, counts apart, and no negative variance."""
+    for key, value in state.items():
+        counts = key.endswith("num_batches_tracked")
+        if value.layout != torch.strided or value.is_floating_point() == counts:
+            raise DataError(
+                f"{path}: {key} holds {value.dtype} ({value.layout}), expected "
+                f"{'whole' if counts else 'floating-point'} numbers; copy or train it again"
+            )
+        if not torch.isfinite(value).all() or (key.endswith("running_var") and value.min() < 0):
+            raise DataError(
+                f"{path}: {key} holds NaN, infinity or a negative variance, so no image could be "
+                "computed; copy or train it again"
+            )
+
+
+def load_trained(name: str, directory: str | Path | None = None) -> PansharpeningNetwork:
+    """The network of a training run, with the weights of its optimal epoch, in eval mode.
+
+    Args:
+        name: Name of the run, that is of its folder; the book's runs are named as the networks.
+        directory: The folder of all runs, ``data/runs`` unless given.
+
+    Raises:
+        DataError: There is no such run, or its weights cannot be read.
+
+    Example:
+        >>> model = load_trained("dcfnet")
+    """
+    runs = Path(directory) if directory is not None else data_dir() / "runs"
+    path = runs / name / "weights.safetensors"
+    if not is_file(path):
+        there = sorted(run.parent.name for run in runs.glob("*/weights.safetensors"))
+        raise DataError(
+            f"there is no training run {name!r} in {runs}, which has "
+            f"{', '.join(there) or 'none'}: name one of them, or train the network first"
+        )
+    return load_weights(path)
+
+
+# --- Released checkpoints ---------------------------------------------------------------------
+
+
+def load_released(name: str, path: str | Path, bands: int = 8) -> PansharpeningNetwork:
+    """A network with the weights that were released with the DLPan-Toolbox, in eval mode.
+
+    Args:
+        name: ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"`` or ``"fusionnet"``.
+        path: The released .pth file. It is a pickle, and read with ``weights_only=True``: a file
+            that wants to run code is refused.
+        bands: C of the sensor that the file was trained for, 8 for WorldView-3.
+
+    Raises:
+        ValueError: No network has that name, or no checkpoint of it was released.
+        DataError: There is no such file, or it is not a checkpoint of that network for that
+            many bands. Every tensor of the file has a place, and none is missing.
+
+    Example:
+        >>> model = load_released("fusionnet", "fusionnet.pth")
+    """
+    network = network_class(name)
+    if not hasattr(network, "released_layers"):
+        known = ", ".join(n for n, c in NETWORKS.items() if hasattr(c, "released_layers"))
+        raise ValueError(
+            f"no released checkpoint of {network.title} can be read, only of {known}: use "
+            f"load_trained({name!r}) or load_weights(path)"
+        )
+    path = _existing(path)
+    released = _read_pth(path)
+    state = _renamed(network, released)
+    if state is None or _shapes(state) != _expected_shapes(name, bands):
+        raise DataError(
+            f"{path} is not a checkpoint of {network.title} for {bands} bands: {_guess(released)}"
+        )
+    _require_sound(state, path)
+    model = build_network(name, bands)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load lets through whatever its readers raise
+        # Its message, which advises to allow code, is no advice to hand on.
+        raise DataError(
+            f"{path} cannot be read as a file of tensors ({type(error).__name__}): expected a "
+            "released .pth checkpoint, complete and with nothing but tensors; a file that holds "
+            "other objects is refused, because to read it would run its code"
+        ) from None
+    if not isinstance(content, Mapping):
+        raise DataError(
+            f"{path} holds a {type(content).__name__}: expected a dictionary of tensors by name"
+        )
+    others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise DataError(
+            f"{path} holds more than tensors, namely {', '.join(others[:5])}: expected a "
+            "dictionary of tensors by name; if one of these is that dictionary, save it alone"
+        )
+    return dict(content)
+
+
+def _renamed(
+    network: type[PansharpeningNetwork], released: Mapping[str, Tensor]
+) -> dict[str, Tensor] | None:
+    """The released tensors under our names; None if one has no place or two disagree on one."""
+    state: dict[str, Tensor] = {}
+    for key, value in released.items():
+        layer, _, leaf = str(key).rpartition(".")
+        if layer not in network.released_layers:
+            return None
+        name = f"{network.released_layers[layer]}.{leaf}"
+        if name in state and not torch.equal(state[name], value):
+            return None
+        state[name] = value
+    return state
+
+
+def _guess(released: Mapping[str, Tensor]) -> str:
+    """What a checkpoint is instead, for the error message."""
+    for name, network in NETWORKS.items():
+        if hasattr(network, "released_layers") and (state := _renamed(network, released)):
+            for bands in range(1, 33):
+                if _shapes(state) == _expected_shapes(name, bands):
+                    return (
+                        f"its tensors are those of a {network.title} for {bands} bands; load it "
+                        f"with load_released({name!r}, path, bands={bands})"
+                    )
+    some = ", ".join(f"{key} {tuple(value.shape)}" for key, value in list(released.items())[:3])
+    return (
+        f"its {len(released)} tensors ({some or 'none'}{', ...' if len(released) > 3 else ''}) fit "
+        "no network here; pass the file that was released for this network"
+    )
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not is_file(path):
+        raise DataError(f"there is no file {path}: pass the path of a file of weights")
+    return path
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _expected_shapes(name: str, bands: int, **options: Any) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):  # shapes without memory or time
+        return _shapes(build_network(name, bands, **options).state_dict())
+
+
+def _difference(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> str:
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    other = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
+    lists = (("missing", missing), ("not expected", extra), ("of another shape", other))
+    return "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in lists if names)

@@ -1,0 +1,75 @@
+"""Where data and runs lie, and files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dcfnet.errors import DataError
+
+__all__ = ["data_dir", "is_file", "written_whole"]
+
+
+def data_dir() -> Path:
+    """The folder of built HDF5 files and training runs.
+
+    It is $DCFNET_DATA if that is set, else ``data/`` of the checkout that the package is
+    installed from, else ``data/`` in the current folder.
+
+    Raises:
+        DataError: $DCFNET_DATA is no name that a folder can have.
+    """
+    if chosen := os.environ.get("DCFNET_DATA"):
+        try:
+            Path(chosen).exists()
+        except OSError as error:  # the name is too long, or its folder may not be read
+            raise DataError(
+                f"the environment variable DCFNET_DATA names no folder ({error!s:.100}): set it "
+                "to the folder of data and runs, or unset it"
+            ) from error
+        return Path(chosen)
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "data"
+    return Path.cwd() / "data"
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there that can be opened: to open a pipe would wait for ever.
+
+    False also where that cannot be known, because the name is too long or its folder is closed.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that is renamed to ``path`` only if all went well.
+
+    Whatever interrupts the writing, ``path`` holds either what it held before or everything.
+
+    Args:
+        path: The final name; its folder is made if need be.
+
+    Yields:
+        The name to write to. It does not exist yet.
+
+    Example:
+        >>> with written_whole("table.csv") as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("a,b")
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a power cut after the rename must not leave it empty
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

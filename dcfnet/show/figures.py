@@ -1,0 +1,386 @@
+"""Figures 2 and 3 of the supplement: class activation maps inside the fusion and the PCFT.
+
+`look` is the data side: one forward pass, one backward pass for each band, every part of the
+network. `fusion_figure` and `pcft_figure` draw what it found; `part_table` has its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dcfnet.imagery.composite import composite
+from dcfnet.imagery.patches import Window
+from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.wald import Sample
+from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
+from dcfnet.networks import DCFNet, PansharpeningNetwork
+
+__all__ = [
+    "Look",
+    "as_inputs",
+    "fusion_figure",
+    "look",
+    "part_table",
+    "pcft_figure",
+    "pcft_parts",
+    "pictured",
+    "transfer_part",
+    "windows_at",
+]
+
+Relu = Literal["after", "before"]
+Hook = Literal["arrives", "last convolution"]
+
+PLACES = {"roof": (0.125, 0.42), "car park": (0.356, 0.04), "trees": (0.846, 0.33)}
+"""What the chapters look at: fractions of the test region's height and width, see `windows_at`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What Grad-CAM finds in a patch, for every band.
+
+    Attributes:
+        fused: The fused patch, (C, H, W), in [0, 1].
+        parts: By the part's name, its activations and the alpha of each band: `LayerMaps` with
+            one y^c for each band, B = 1.
+    """
+
+    fused: np.ndarray
+    parts: Mapping[str, LayerMaps]
+
+    def features(self, part: str) -> np.ndarray:
+        """A part's feature map: the mean over its channels, (h, w)."""
+        return self.parts[part].features[0].cpu().numpy()
+
+    def signed(self, part: str, band: int) -> np.ndarray:
+        """Sum over k of alpha_k A^k at a part, (h, w)."""
+        return self.parts[part].signed[band, 0].cpu().numpy()
+
+    def map(self, part: str, band: int, relu: Relu = "after") -> np.ndarray:
+        """A part's class activation map for a band, (h, w), at least 0."""
+        return self.parts[part].map(relu)[band, 0].cpu().numpy()
+
+
+def as_inputs(model: PansharpeningNetwork, sample: Sample, sensor: Sensor) -> list[Tensor]:
+    """``pan``, ``ms`` and ``lms`` of a sample as a network takes them, where the network is.
+
+    Returns:
+        Three tensors with a leading axis of 1, divided by the sensor's largest value.
+    """
+    like = next(model.parameters())
+    images = sample.pan[None], sample.ms, sample.lms
+    return [
+        torch.from_numpy(np.array(image, np.float64) / sensor.max_value)[None].to(like)
+        for image in images
+    ]
+
+
+def look(
+    model: DCFNet,
+    sample: Sample,
+    sensor: Sensor,
+    parts: Iterable[str] | None = None,
+    region: Region = None,
+) -> Look:
+    """Grad-CAM once on a patch: all parts from one forward pass, all bands.
+
+    Args:
+        model: The network.
+        sample: The patch.
+        sensor: Its sensor.
+        parts: Names out of ``model.parts()``; all that depend on learned layers unless given.
+        region: Where a band is averaged, see `GradCAM.maps`; the whole patch unless given.
+
+    Raises:
+        ValueError: A part or the region does not exist.
+    """
+    if parts is None:  # interpolating MS is no step of the network's own
+        parts = [name for name in model.parts() if name != "pcft1.ms_up"]
+    with GradCAM(model, parts) as cam:
+        fused = cam(*as_inputs(model, sample, sensor))
+        maps = cam.maps(region=region)
+    return Look(fused=fused[0].cpu().numpy(), parts=maps)
+
+
+def windows_at(
+    rows: slice, cols: slice, places: Mapping[str, tuple[float, float]], size: int = 64
+) -> dict[str, tuple[slice, slice]]:
+    """Windows of a size at places given as fractions, so that scenes of any size have them.
+
+    Args:
+        rows: Rows of the area that they lie in.
+        cols: Its columns.
+        places: Name to the fractions of the area's height and width at which a window's top left
+            corner lies. Corners go to multiples of 4; windows are moved into the area.
+        size: Their side, a multiple of 4.
+
+    Returns:
+        Name to rows and columns.
+
+    Raises:
+        ValueError: The area is smaller than a window.
+    """
+
+    def cut(side: slice, fraction: float) -> slice:
+        length = side.stop - side.start
+        if length < size:
+            raise ValueError(f"an area of {length} pixels holds no window of {size}")
+        first = side.start + min(round(fraction * length / 4) * 4, (length - size) // 4 * 4)
+        return slice(first, first + size)
+
+    return {name: (cut(rows, top), cut(cols, left)) for name, (top, left) in places.items()}
+
+
+def pictured(sample: Sample, area: Window, scene: str) -> dict[str, Sample]:
+    """The three test patches of 64 x 64 pixels that the chapters look at.
+
+    Args:
+        sample: Of a whole scene.
+        area: Its test region.
+        scene: The scene's name; on scenes other than Longmont, where the same places show other
+            things, the patches are merely numbered.
+
+    Returns:
+        Name to patch.
+    """
+    places = PLACES
+    if scene != "wv3-longmont":
+        places = {f"patch {i}": place for i, place in enumerate(PLACES.values(), 1)}
+    windows = windows_at(area.rows, area.cols, places)
+    return {name: sample.crop(rows, cols) for name, (rows, cols) in windows.items()}
+
+
+def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int = 3) -> str:
+    """The name of a transfer, or of its last convolution; the identity has no convolution.
+
+    Raises:
+        ValueError: ``hook`` is neither.
+    """
+    if hook not in ("arrives", "last convolution"):
+        raise ValueError(f'hook must be "arrives" or "last convolution", got {hook!r}')
+    name = f"stage{stage}.fusion.transfers.{source}_to_{target}"
+    return name if hook == "arrives" or source == target else f"{name}.last.conv"
+
+
+def part_table(
+    found: Look, parts: Mapping[str, str], band: int, relu: Relu = "after"
+) -> list[dict[str, float | str]]:
+    """The numbers of a figure's parts.
+
+    Args:
+        found: From `look`.
+        parts: Title to name.
+        band: Whose map, from 0.
+        relu: See `LayerMaps.map`.
+
+    Returns:
+        For each part ``title``, ``part``, ``pixels`` (the side of its map), ``feature`` (mean of A
+        over channels and pixels), ``map`` (mean of the map), ``signed`` (mean before the ReLU,
+        both in millionths) and ``zero`` (share of the map's pixels that are 0).
+    """
+    rows = []
+    for title, part in parts.items():
+        shown = found.map(part, band, relu)
+        rows.append(
+            {
+                "title": title,
+                "part": part,
+                "pixels": shown.shape[0],
+                "feature": float(found.features(part).mean()),
+                "map": 1e6 * float(shown.mean()),
+                "signed": 1e6 * float(found.signed(part, band).mean()),
+                "zero": float((shown == 0).mean()),
+            }
+        )
+    return rows
+
+
+def fusion_figure(
+    model: DCFNet,
+    found: Look,
+    sample: Sample,
+    sensor: Sensor,
+    band: int,
+    *,
+    hook: Hook = "arrives",
+    relu: Relu = "after",
+    shared: bool = True,
+    limits: np.ndarray | None = None,
+    attribution: str = "",
+) -> Figure:
+    """Figure 2: the last dynamic fusion. Targets are rows, sources columns.
+
+    Each cell has a feature map, a class activation map below it, and the learned share a_ij. The
+    last column holds the fused branches; beneath stand the patch and the concatenation.
+
+    Args:
+        model: The network that was looked at.
+        found: From `look`, of this patch.
+        sample: The patch.
+        sensor: Its sensor.
+        band: Whose maps, from 0.
+        hook: The transfer as it arrives at its target, or its last convolution.
+        relu: After the sum over channels, or before it.
+        shared: One scale for all feature maps and one for all maps; else each has its own, and
+            none can be compared with another.
+        limits: Of the composites, from `band_limits`; of this patch unless given.
+        attribution: The scene's line, set small below.
+    """
+    n = len(model.channels)
+    shares = model.stage3.fusion.shares().detach().cpu().numpy()
+    grid: list[list[tuple[str, str] | None]] = []
+    for i in range(n):
+        row: list[tuple[str, str] | None] = [
+            (f"T{i}{j}, a = {shares[i, j]:.3f}", transfer_part(j, i, hook))
+            if f"{j}_to_{i}" in model.stage3.fusion.transfers
+            else None
+            for j in range(n)
+        ]
+        grid.append([*row, (f"fused branch {i}", f"stage3.fusion.fused.{i}")])
+    below = [("concatenation", "head.concat")]
+    return _draw(found, grid, below, sample, sensor, band, relu, shared, limits, attribution)
+
+
+def pcft_figure(
+    model: DCFNet,
+    found: Look,
+    sample: Sample,
+    sensor: Sensor,
+    band: int,
+    *,
+    relu: Relu = "after",
+    shared: bool = True,
+    limits: np.ndarray | None = None,
+    attribution: str = "",
+) -> Figure:
+    """Figure 3: the second PCFT. What enters it, its steps, what it makes, the branches beside it.
+
+    Args as for `fusion_figure`.
+
+    Raises:
+        ValueError: The network has no second PCFT.
+    """
+    grid = [list(row) for row in pcft_parts(model)]
+    return _draw(found, grid, [], sample, sensor, band, relu, shared, limits, attribution)
+
+
+def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
+    """The rows of Figure 3, each a list of titles and names: entering, steps, the branches.
+
+    Raises:
+        ValueError: The network has no second PCFT.
+    """
+    if model.pcft2.plain:
+        raise ValueError("this network was built without its second PCFT: there is none to show")
+    positive = model.pcft2.pair.detach().relu()
+    a, b = (positive / (positive.sum() + 1e-4)).tolist()
+    return [
+        [
+            ("x0 enters", "stage2.branches.0"),
+            ("x1 enters", "stage2.branches.1"),
+            ("x0 at half size", "pcft2.down0"),
+            ("s = x1 + that", "pcft2.cross"),
+        ],
+        [
+            ("s at half size", "pcft2.down_cross"),
+            (f"u, with MS; b = {b:.3f}", "pcft2.channel_fusion"),
+            (f"v from x1; a = {a:.3f}", "pcft2.down1"),
+            ("branch 2 = a v + b u", "pcft2"),
+        ],
+        [
+            ("branch 0 beside it", "stage2.fusion.fused.0"),
+            ("branch 1 beside it", "stage2.fusion.fused.1"),
+        ],
+    ]
+
+
+def _draw(
+    found: Look,
+    grid: Sequence[Sequence[tuple[str, str] | None]],
+    below: Sequence[tuple[str, str]],
+    sample: Sample,
+    sensor: Sensor,
+    band: int,
+    relu: Relu,
+    shared: bool,
+    limits: np.ndarray | None,
+    attribution: str,
+) -> Figure:
+    """Feature maps over class activation maps in a grid, the patch in two composites last."""
+    last = list(grid[-1]) if not below else list(below)
+    rows = [*([list(row) for row in grid] if below else [list(row) for row in grid[:-1]]), last]
+    cells = [cell for row in rows for cell in row if cell]
+    feature = {part: found.features(part) for _, part in cells}
+    cam = {part: 1e6 * found.map(part, band, relu) for _, part in cells}
+    tops = [
+        float(np.quantile(np.concatenate([v.ravel() for v in maps.values()]), 0.995))
+        for maps in (feature, cam)
+    ]
+    low = min(0.0, min(float(np.quantile(values, 0.005)) for values in feature.values()))
+    columns = 4
+    figure = plt.figure(figsize=(9, 3.8 * len(rows)), layout="constrained")
+    axes = figure.subplots(2 * len(rows), columns)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    shown = [None, None]
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            if cell is None:
+                continue
+            title, part = cell
+            for k, (maps, cmap, bottom) in enumerate(
+                ((feature, "viridis", low), (cam, "magma", 0))
+            ):
+                own = not shared
+                shown[k] = axes[2 * i + k, j].imshow(
+                    maps[part],
+                    cmap=cmap,
+                    vmin=None if own and k == 0 else bottom,
+                    vmax=max(float(np.quantile(maps[part], 0.995)) if own else tops[k], 1e-12),
+                    interpolation="nearest",
+                )
+                _pixels(axes[2 * i + k, j], maps[part].shape)
+            axes[2 * i, j].set_title(title, fontsize=9)
+        axes[2 * i, 0].set_ylabel("feature map", fontsize=8)
+        axes[2 * i + 1, 0].set_ylabel("map", fontsize=8)
+    _composites(axes[-2:, columns - 1], sample, sensor, limits)
+    if shared:
+        bars = (
+            "feature map (mean of A)",
+            f"map of band {band + 1}, {sensor.bands[band]} (millionths)",
+        )
+        for mappable, label in zip(shown, bars, strict=True):
+            figure.colorbar(
+                mappable, ax=axes, label=label, location="bottom", shrink=0.5, pad=0.01, aspect=40
+            )
+    figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
+    return figure
+
+
+def _pixels(axis: Axes, shape: tuple[int, ...]) -> None:
+    """Axes that count the map's own pixels."""
+    axis.set_axis_on()
+    axis.set_xticks([0, shape[1] - 1])
+    axis.set_yticks([0, shape[0] - 1])
+    axis.tick_params(labelsize=7, length=2)
+
+
+def _composites(
+    axes: Sequence[Axes], sample: Sample, sensor: Sensor, limits: np.ndarray | None
+) -> None:
+    image = sample.lms if sample.gt is None else sample.gt
+    for axis, bands, title in zip(
+        axes, (sensor.rgb_135, None), ("bands 5, 3, 1", "natural colour"), strict=True
+    ):
+        axis.imshow(composite(image, sensor, bands, limits), interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+        _pixels(axis, image.shape[1:])

@@ -1,0 +1,119 @@
+"""A network measured on patches with truth, with batch normalisation that fits its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sized
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+from torch.utils.data import DataLoader, Dataset
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import WV3, Sensor
+from dcfnet.measure import metrics
+from dcfnet.training.batches import Batch
+
+__all__ = ["check_patches", "evaluate_network", "recompute_norms"]
+
+
+class _OfBatch(nn.Module):
+    """A network that is called with a batch, as ``update_bn`` calls it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> Tensor:
+        device = next(self.network.parameters()).device
+        return self.network(*(batch[key].to(device) for key in ("pan", "ms", "lms")))
+
+
+def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
+    """Set the statistics of batch normalisation to those of some training batches.
+
+    During training each batch is normalised by its own statistics, and running averages are kept
+    for later. With momentum 0.01 they are means over the last hundred steps, of activations made
+    by weights that are gone. After this call they belong to the weights as they are.
+
+    Args:
+        model: Any network; one without batch normalisation is left as it is.
+        batches: Batches of training patches, two dozen will do.
+    """
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        update_bn(batches, _OfBatch(model))
+
+
+@torch.no_grad()
+def evaluate_network(
+    model: nn.Module,
+    data: Dataset[Batch],
+    sensor: Sensor | None = None,
+    *,
+    batch_size: int = 32,
+    full: bool = False,
+) -> dict[str, float]:
+    """Measure a network on patches with truth, in eval mode and float32.
+
+    Args:
+        model: Called as ``model(pan, ms, lms)``, on the device where it is.
+        data: Patches with truth; `dcfnet.imagery.patches.PatchDataset` or the like.
+        sensor: Gives the largest digital number and the ratio; that of the data, else WorldView-3.
+        batch_size: Patches per forward pass.
+        full: Also Q2n and SCC, which take longer.
+
+    Returns:
+        ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
+        (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``.
+
+    Raises:
+        DataError: There are no patches, or they have no truth.
+    """
+    check_patches(data=data)
+    sensor = sensor or getattr(data, "sensor", WV3)
+    measures = {
+        "sam": metrics.sam,
+        "ergas": lambda gt, fused: metrics.ergas(gt, fused, sensor.ratio),
+        "psnr": lambda gt, fused: metrics.psnr(gt, fused, sensor.max_value),
+    }
+    if full:
+        measures |= {"q2n": metrics.q2n, "scc": metrics.scc}
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
+    for batch in DataLoader(data, batch_size=batch_size, generator=torch.Generator()):
+        inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
+        for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
+            loss = (gt - fused).square().mean().item()
+            values["loss"].append(loss)
+            if not math.isfinite(loss):
+                continue
+            images = (gt.numpy() * sensor.max_value, fused.numpy() * sensor.max_value)
+            for name, measure in measures.items():
+                values[name].append(measure(*images))
+    model.train(was_training)
+    return {name: math.fsum(each) / max(len(each), 1) for name, each in values.items()}
+
+
+def check_patches(**sets: Sized) -> None:
+    """Require that there are patches, with truth, as `PatchDataset` gives them.
+
+    Raises:
+        DataError: A set is empty or lacks an image; the message calls it by the argument's name.
+    """
+    for name, data in sets.items():
+        if not len(data):
+            raise DataError(f"{name} holds no patches: expected at least one")
+        found = {key: tuple(value.shape) for key, value in data[0].items()}
+        wanted = ("pan", "ms", "lms", "gt")
+        if missing := [key for key in wanted if key not in found]:
+            raise DataError(
+                f"a patch of {name} has {', '.join(found)}, but no {', '.join(missing)}: expected "
+                f"{', '.join(wanted)}; full-resolution test files have no truth"
+            )
+        if found["gt"] != found["lms"]:
+            raise DataError(
+                f"{name}: gt has shape {found['gt']}, lms {found['lms']}: expected one shape"
+            )

@@ -1,0 +1,361 @@
+"""A training run on disk: its history, its checkpoint, its record, and who may write them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save
+from torch import nn
+
+from dcfnet.errors import DataError
+from dcfnet.networks import (
+    NETWORKS,
+    PansharpeningNetwork,
+    build_network,
+    count_operations,
+    save_weights,
+)
+from dcfnet.paths import data_dir, is_file, written_whole
+
+__all__ = [
+    "COLUMNS",
+    "History",
+    "Run",
+    "RunError",
+    "RunFolder",
+    "describe_data",
+    "read_run",
+    "read_runs",
+    "versions",
+]
+
+COLUMNS = ("epoch", "train_loss", "valid_loss", "sam", "ergas", "psnr", "seconds", "lr")
+"""The columns of a history; `History` says what they are."""
+
+
+class RunError(RuntimeError):
+    """The folder of a run cannot be used as was asked. The message says what to do."""
+
+
+@dataclass
+class History:
+    """What a training run measured, one row per epoch.
+
+    Columns:
+        epoch: Counted from 1.
+        train_loss: Mean squared error on values in [0, 1], the mean over the epoch's batches,
+            each measured just before the step that it causes.
+        valid_loss: The same over the validation patches, after the epoch.
+        sam, ergas, psnr: Means over the validation patches (degrees, -, dB).
+        seconds: What the epoch took, validation included.
+        lr: Learning rate of its last step.
+
+    Attributes:
+        rows: One dictionary per epoch, by column.
+        stopped: Why the run ended: ``"epochs"`` (all done), ``"patience"`` (the optimal epoch is
+            found), or what interrupted it: ``"time limit"``, ``"SIGINT"``, ``"SIGTERM"``.
+
+    Example:
+        >>> history = History([{**dict.fromkeys(COLUMNS, 0.0), "epoch": 1, "valid_loss": 0.5}])
+        >>> history["valid_loss"]
+        array([0.5])
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    stopped: str = ""
+
+    def __len__(self) -> int:
+        """Number of epochs."""
+        return len(self.rows)
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        """A column, (epochs,), float64; epochs are whole numbers.
+
+        Raises:
+            KeyError: There is no such column.
+        """
+        if column not in COLUMNS:
+            raise KeyError(f"no column {column!r}: expected one of {', '.join(COLUMNS)}")
+        return np.array([row[column] for row in self.rows], int if column == "epoch" else float)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end, so that there is nothing to resume."""
+        return self.stopped in ("epochs", "patience")
+
+    def best_epoch(self) -> int | None:
+        """The first epoch with the lowest validation loss so far; None before the first."""
+        return int(self["epoch"][np.argmin(self["valid_loss"])]) if self.rows else None
+
+    def optimal_epoch(self, patience: int = 100) -> int | None:
+        """The first epoch whose next ``patience`` epochs bring no lower validation loss.
+
+        Returns:
+            The epoch, counted from 1; None if the run has not reached one yet.
+        """
+        loss = self["valid_loss"]
+        for i in range(len(loss) - patience):
+            if not (loss[i + 1 : i + 1 + patience] < loss[i]).any():
+                return int(self.rows[i]["epoch"])
+        return None
+
+    def write(self, path: str | Path) -> None:
+        """Write a CSV file, complete or not at all. Numbers survive to the last bit."""
+        with written_whole(path) as temporary:
+            temporary.write_text(self._csv(), encoding="utf-8")
+
+    def _csv(self) -> str:
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        return text.getvalue()
+
+    @classmethod
+    def read(cls, path: str | Path) -> History:
+        """Read what `write` wrote.
+
+        Raises:
+            DataError: There is no such file, or it is no history.
+        """
+        path = Path(path)
+        if not is_file(path):
+            raise DataError(f"there is no file {path}: expected the history.csv of a training run")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read ({error}): copy or train it again") from error
+        table = csv.DictReader(io.StringIO(text))
+        try:
+            if tuple(table.fieldnames or ()) != COLUMNS:
+                raise DataError(
+                    f"{path} has the columns {', '.join(table.fieldnames or ())[:200] or '(none)'}:"
+                    f" expected {', '.join(COLUMNS)}; pass the history.csv of a training run"
+                )
+            rows = [cls._row(number, row) for number, row in enumerate(table, 1)]
+        except DataError:
+            raise
+        except (TypeError, ValueError, csv.Error) as error:
+            raise DataError(
+                f"{path}, line {table.line_num}, holds no number where one is expected "
+                f"({error!s:.200}); copy or train it again"
+            ) from error
+        return cls(rows)
+
+    @staticmethod
+    def _row(number: int, cells: dict[str, str]) -> dict[str, float]:
+        row = {c: int(cells[c]) if c == "epoch" else float(cells[c]) for c in COLUMNS}
+        if row["epoch"] != number or np.isnan([row["train_loss"], row["valid_loss"]]).any():
+            raise ValueError(f"epoch {number} should come next, with losses that are no NaN")
+        return row
+
+
+class RunFolder:
+    """The folder of a run, held by one process at a time.
+
+    ``checkpoint.pt`` alone is the truth: all that is needed to go on, in one file that is
+    replaced as a whole. ``history.csv``, ``weights.safetensors`` and ``run.json`` follow from it
+    and are written after it, so whatever interrupts a run, the next one puts them right.
+
+    Args:
+        path: The folder; it is made if need be.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.weights = self.path / "weights.safetensors"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes out; the system ends this with the process, however it ends.
+
+        Raises:
+            RunError: Another process trains here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"another process is training in {self.path}: wait for it, stop it, or choose "
+                "another run_dir"
+            ) from None
+        try:
+            for unfinished in (*self.path.glob(".*.part"), *self.path.glob(".*.tmp")):
+                unfinished.unlink(missing_ok=True)  # left by a process that was killed
+            yield
+        finally:
+            lock.release()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint. The state holds tensors, numbers, strings, lists and dicts."""
+        content = io.BytesIO()
+        torch.save({"format": 1, **state}, content)
+        with self._clear_failure("the checkpoint"), written_whole(self.checkpoint) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was last saved, on the CPU; None if there is none.
+
+        Raises:
+            DataError: The file is not a checkpoint of this trainer.
+        """
+        if not self.checkpoint.exists():
+            return None
+        try:
+            if not self.checkpoint.is_file():  # to open a pipe would wait for ever
+                raise ValueError("no file")
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            if state["format"] != 1:
+                raise ValueError(f"format {state['format']}")
+        except Exception:  # torch.load lets through whatever its readers raise
+            raise DataError(
+                f"{self.checkpoint} is no checkpoint of this trainer, or is damaged: copy it "
+                "again, or remove it to start afresh"
+            ) from None
+        return state
+
+    def publish(self, history: History, best: nn.Module | None, record: dict[str, Any]) -> None:
+        """Write what people read: the history, the best weights if they are new, the record."""
+        with self._clear_failure("history, weights or record"):
+            history.write(self.path / "history.csv")
+            if best is not None:
+                self._write_weights(best, history)
+            with written_whole(self.path / "run.json") as temporary:
+                temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def _write_weights(self, model: nn.Module, history: History) -> None:
+        epoch = history.best_epoch()
+        header = {"epoch": str(epoch), "valid_loss": repr(float(history["valid_loss"].min()))}
+        if isinstance(model, PansharpeningNetwork) and model.name in NETWORKS:
+            save_weights(model, self.weights, header)
+        else:  # somebody's own network: its tensors alone
+            state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+            with written_whole(self.weights) as temporary:
+                temporary.write_bytes(save(state, header))
+
+    @contextlib.contextmanager
+    def _clear_failure(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"could not write {what} to {self.path} ({error.strerror or error}). What was "
+                "written before is whole: make room and go on with resume=True",
+            ) from error
+
+
+def describe_data(data: Any) -> dict[str, Any]:
+    """A data set for the record: number of patches and, where it is a file, which.
+
+    A file is named by its last two parts and its SHA-256; beyond 1 GiB its size has to do.
+    """
+    about: dict[str, Any] = {"patches": len(data)}
+    path = getattr(data, "path", None)
+    if path is not None:
+        path = Path(path)
+        about["file"] = f"{path.resolve().parent.name}/{path.name}"
+        about["bytes"] = path.stat().st_size
+        if about["bytes"] <= 2**30:
+            with path.open("rb") as file:
+                about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return about
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    packages = ("dcfnet", "torch", "accelerate", "numpy")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(ModuleNotFoundError):  # PackageNotFoundError is one
+            found[package] = version(package)
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted training run, as its folder tells it.
+
+    Attributes:
+        history: What was measured, epoch by epoch.
+        record: ``run.json``: settings, data, device, versions, wall time.
+        network: Name of the network that was trained.
+        steps_per_epoch: Optimiser steps in an epoch.
+        operations_per_epoch: Multiply-accumulates of an epoch's training, counted as three times
+            those of the forward pass: the backward pass takes about two.
+    """
+
+    history: History
+    record: dict[str, Any]
+
+    @property
+    def network(self) -> str:  # noqa: D102
+        return self.record["settings"]["network"]
+
+    @property
+    def steps_per_epoch(self) -> int:  # noqa: D102
+        settings = self.record["settings"]
+        return settings["train"]["patches"] // settings["batch_size"]
+
+    @cached_property
+    def operations_per_epoch(self) -> float:  # noqa: D102
+        settings = self.record["settings"]
+        model = build_network(self.network, **settings["options"])
+        patches = self.steps_per_epoch * settings["batch_size"]
+        return 3.0 * patches * count_operations(model, 64, 64)[""]
+
+
+def read_run(name: str, directory: str | Path | None = None) -> Run:
+    """A training run by the name of its folder.
+
+    Args:
+        name: Name of the folder; the book's runs are named as the networks.
+        directory: The folder of all runs, ``data/runs`` unless given.
+
+    Raises:
+        DataError: There is no such run, or its files are damaged.
+
+    Example:
+        >>> read_run("dcfnet").history.best_epoch()  # doctest: +SKIP
+        305
+    """
+    folder = (Path(directory) if directory is not None else data_dir() / "runs") / name
+    history = History.read(folder / "history.csv")
+    try:
+        if not (folder / "run.json").is_file():
+            raise ValueError("there is no file")
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = Run(history, record)
+        if type(run.steps_per_epoch) is not int or run.steps_per_epoch < 1:
+            raise ValueError("no steps")
+        if not isinstance(run.network, str) or not isinstance(record["settings"]["options"], dict):
+            raise ValueError("no network")
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+        raise DataError(
+            f"{folder / 'run.json'} is no record of a training run ({error}): copy the folder "
+            "again, or train the network anew"
+        ) from error
+    return run
+
+
+def read_runs(names: Iterable[str], directory: str | Path | None = None) -> dict[str, Run]:
+    """Those of the named runs that are there, by name."""
+    runs = Path(directory) if directory is not None else data_dir() / "runs"
+    return {n: read_run(n, runs) for n in names if is_file(runs / n / "history.csv")}

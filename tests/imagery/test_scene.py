@@ -1,0 +1,243 @@
+import importlib.metadata
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcfnet import WV2, WV3, DataError, Scene, load_scene
+from dcfnet.imagery.catalogue import SCENES
+from dcfnet.imagery.scene import common_ground, open_scene
+from dcfnet.imagery.wald import exp_upsample, full_resolution, reduce_resolution
+
+
+def _installed(package):
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+imagery = pytest.mark.skipif(not _installed("dgsamples"), reason="dgsamples is not installed")
+
+PIXEL = 0.3
+MS_SHAPE = (20, 24)
+
+
+def write_tif(path, image, *, pixel, origin=(487000.0, 4443000.0), crs="EPSG:32613", **extra):
+    transform = Affine(pixel, 0, origin[0], 0, -pixel, origin[1])
+    profile = {
+        "driver": "GTiff", "count": image.shape[0], "height": image.shape[1],
+        "width": image.shape[2], "dtype": image.dtype, "transform": transform, "crs": crs,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **(profile | extra)) as file:
+        file.write(image)
+    return path
+
+
+@pytest.fixture
+def ms_image():
+    return np.random.default_rng(0).integers(1, 2048, (8, *MS_SHAPE), np.uint16)
+
+
+@pytest.fixture
+def pan_image():
+    h, w = MS_SHAPE
+    return np.random.default_rng(1).integers(1, 2048, (1, 4 * h, 4 * w), np.uint16)
+
+
+@pytest.fixture
+def pair(tmp_path, ms_image, pan_image):
+    ms = write_tif(tmp_path / "ms.tif", ms_image, pixel=4 * PIXEL)
+    pan = write_tif(tmp_path / "pan.tif", pan_image, pixel=PIXEL)
+    return ms, pan
+
+
+@imagery
+def test_longmont_worldview_3():
+    scene = load_scene("wv3-longmont")
+    assert scene.ms.shape == (8, 835, 835)
+    assert scene.pan.shape == (3340, 3340)
+    assert scene.ms.dtype == scene.pan.dtype == np.uint16
+    assert scene.sensor is WV3
+    assert scene.crs == "EPSG:32613"
+    assert scene.transform.a == pytest.approx(0.3)
+    assert 0.002 < 1 - scene.mask.mean() < 0.003
+    assert not scene.ms[:, (scene.ms == 0).all(axis=0)].any()
+    assert "DigitalGlobe" in scene.attribution
+
+
+@imagery
+def test_longmont_worldview_2():
+    scene = load_scene("wv2-longmont")
+    assert scene.ms.shape == (8, 501, 500)
+    assert scene.sensor is WV2
+    sample = reduce_resolution(scene)
+    assert sample.gt.shape == (8, 500, 500)  # 501 rows are cropped at the bottom
+
+
+@imagery
+def test_the_environment_chooses_the_scene(monkeypatch):
+    monkeypatch.setenv("DCFNET_SCENE", "wv2-longmont")
+    assert load_scene().sensor is WV2
+    assert load_scene("wv3-longmont").sensor is WV3
+    monkeypatch.setenv("DCFNET_SCENE", "mars")
+    with pytest.raises(DataError, match="environment variable DCFNET_SCENE"):
+        load_scene()
+
+
+def test_an_unknown_scene_lists_the_known_ones():
+    with pytest.raises(DataError, match=", ".join(SCENES)):
+        load_scene("atlantis")
+
+
+def test_without_dgsamples_the_message_says_how_to_get_it(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", missing)
+    with pytest.raises(DataError, match=r"pip install dgsamples.*DCFNET_SCENE=simulated"):
+        load_scene("wv3-longmont")
+
+
+def test_own_geotiffs_come_back_as_they_are(pair, ms_image, pan_image):
+    scene = open_scene(*pair, WV3)
+    np.testing.assert_array_equal(scene.ms, ms_image)
+    np.testing.assert_array_equal(scene.pan, pan_image[0])
+    assert scene.mask.all()
+    assert scene.transform == Affine(PIXEL, 0, 487000, 0, -PIXEL, 4443000)
+    assert scene.name == "ms"
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (7, 2), (-5, 3), (-4, -8)])
+def test_a_pair_is_cropped_to_its_common_ground(tmp_path, pair, ms_image, pan_image, shift):
+    """PAN's corner lies ``shift`` PAN pixels right of and below MS's corner."""
+    right, down = shift
+    origin = (487000 + PIXEL * right, 4443000 - PIXEL * down)
+    pan = write_tif(tmp_path / "moved.tif", pan_image, pixel=PIXEL, origin=origin)
+    scene = open_scene(pair[0], pan, WV3)
+    h, w = scene.ms.shape[1:]
+    assert scene.pan.shape == (4 * h, 4 * w)
+    # Where the first MS pixel of the scene lies in each file.
+    first = ~Affine(4 * PIXEL, 0, 487000, 0, -4 * PIXEL, 4443000) @ (
+        scene.transform.c,
+        scene.transform.f,
+    )
+    col, row = round(first[0]), round(first[1])
+    np.testing.assert_allclose(first, (col, row), atol=1e-6)
+    np.testing.assert_array_equal(scene.ms, ms_image[:, row : row + h, col : col + w])
+    np.testing.assert_array_equal(scene.pan[0, 0], pan_image[0, 4 * row - down, 4 * col - right])
+    assert h >= MS_SHAPE[0] - 3 and w >= MS_SHAPE[1] - 3
+
+
+@settings(deadline=None)
+@given(*[st.integers(1, 30)] * 2, *[st.integers(1, 120)] * 2, *[st.integers(-130, 130)] * 2)
+def test_common_ground_is_all_ms_pixels_that_pan_covers(h, w, pan_h, pan_w, down, right):
+    """MS's corner lies ``right`` and ``down`` PAN pixels from PAN's."""
+    pan = Affine(PIXEL, 0, 487000, 0, -PIXEL, 4443000)
+    ms = pan @ Affine.translation(right, down) @ Affine.scale(4)
+
+    def covered(size, pan_size, shift):
+        return [k for k in range(size) if shift + 4 * k >= 0 and shift + 4 * k + 4 <= pan_size]
+
+    expected = covered(h, pan_h, down), covered(w, pan_w, right)
+    given = ((h, w), ms, (pan_h, pan_w), pan, 4, "MS", "PAN")
+    if not all(expected):
+        with pytest.raises(DataError, match="do not overlap"):
+            common_ground(*given)
+        return
+    rows, cols, top, left = common_ground(*given)
+    assert [*range(h)[rows]] == expected[0] and [*range(w)[cols]] == expected[1]
+    assert (top, left) == (down + 4 * rows.start, right + 4 * cols.start)
+
+
+def test_no_data_is_masked(tmp_path, ms_image, pan_image):
+    ms_image[:, 0] = 0
+    pan_image[0, :, :4] = 0
+    ms = write_tif(tmp_path / "ms.tif", ms_image, pixel=4 * PIXEL)
+    pan = write_tif(tmp_path / "pan.tif", pan_image, pixel=PIXEL)
+    mask = open_scene(ms, pan, WV3).mask
+    assert not mask[0].any() and not mask[:, 0].any() and mask[1:, 1:].all()
+
+
+def test_the_files_no_data_value_is_masked(tmp_path, ms_image, pan_image):
+    ms_image[:, -1] = 65535
+    ms = write_tif(tmp_path / "ms.tif", ms_image, pixel=4 * PIXEL, nodata=65535)
+    pan = write_tif(tmp_path / "pan.tif", pan_image, pixel=PIXEL)
+    scene = open_scene(ms, pan, WV3)
+    assert not scene.mask[-1].any() and scene.mask[:-1].all()
+    assert not scene.ms[:, -1].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"origin": (497000.0, 4443000.0)}, "do not overlap.*expected two images of the same"),
+        ({"pixel": 0.4}, "expected 4 x 4 on parallel grids"),
+        ({"origin": (487000.1, 4443000.0)}, "expected whole PAN pixels"),
+        ({"crs": "EPSG:32614"}, "expected the same; reproject"),
+    ],
+)
+def test_a_pair_that_does_not_fit_is_refused(tmp_path, pair, pan_image, change, message):
+    pan = write_tif(tmp_path / "other.tif", pan_image, **({"pixel": PIXEL} | change))
+    with pytest.raises(DataError, match=message):
+        open_scene(pair[0], pan, WV3)
+
+
+def test_files_in_the_wrong_order_or_of_another_sensor_are_refused(tmp_path, pair, ms_image):
+    with pytest.raises(DataError, match="1 bands, expected 8.*order of the two files"):
+        open_scene(pair[1], pair[0], WV3)
+    four = write_tif(tmp_path / "four.tif", ms_image[:4], pixel=4 * PIXEL)
+    with pytest.raises(DataError, match="4 bands, expected 8"):
+        open_scene(four, pair[1], WV3)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (lambda ms: ms / np.float32(2047), "float32 values, expected whole digital numbers"),
+        (lambda ms: ms + np.uint16(40000), "expected 0 to 2047"),
+        (lambda ms: ms.astype(np.int16) - 2000, "expected 0 to 2047"),
+        (lambda ms: ms * np.uint16(0), "holds no data"),
+    ],
+)
+def test_values_that_are_no_digital_numbers_are_refused(tmp_path, pair, ms_image, image, message):
+    ms = write_tif(tmp_path / "bad.tif", image(ms_image), pixel=4 * PIXEL)
+    with pytest.raises(DataError, match=message):
+        open_scene(ms, pair[1], WV3)
+
+
+def test_a_missing_or_truncated_tif_is_refused(tmp_path, pair):
+    with pytest.raises(DataError, match="cannot read.*nowhere.tif"):
+        open_scene(tmp_path / "nowhere.tif", pair[1], WV3)
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(pair[0].read_bytes()[:3000])
+    with pytest.raises(DataError, match="cannot read.*complete GeoTIFF"):
+        open_scene(cut, pair[1], WV3)
+
+
+def test_a_scene_checks_its_shapes(ms_image, pan_image):
+    mask = np.ones(MS_SHAPE, bool)
+    with pytest.raises(DataError, match="expected 80 x 96"):
+        Scene(ms=ms_image, pan=pan_image[0, :-1], sensor=WV3, mask=mask)
+    with pytest.raises(DataError, match="MS has 4 bands"):
+        Scene(ms=ms_image[:4], pan=pan_image[0], sensor=WV3, mask=mask)
+
+
+def test_a_crop_keeps_ms_and_pan_together(pair, ms_image, pan_image):
+    scene = open_scene(*pair, WV3).crop(slice(2, 10), slice(4, 20))
+    np.testing.assert_array_equal(scene.ms, ms_image[:, 2:10, 4:20])
+    np.testing.assert_array_equal(scene.pan, pan_image[0, 8:40, 16:80])
+    assert scene.transform @ (0, 0) == pytest.approx((487000 + 16 * PIXEL, 4443000 - 8 * PIXEL))
+
+
+def test_full_resolution_has_no_truth(pair):
+    scene = open_scene(*pair, WV3)
+    sample = full_resolution(scene)
+    assert sample.gt is None
+    assert sample.lms.shape == (8, *scene.pan.shape)
+    np.testing.assert_allclose(sample.lms, exp_upsample(scene.ms), rtol=1e-6)
+    assert sample.crop(slice(0, 16), slice(8, 24)).ms.shape == (8, 4, 4)

@@ -1,0 +1,153 @@
+"""Tables of methods, and the sureness of differences."""
+
+import numpy as np
+import pytest
+
+from dcfnet import WV3
+from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.classical import exp
+from dcfnet.imagery.wald import full_resolution, reduce_resolution
+from dcfnet.measure import metrics
+from dcfnet.measure.tables import (
+    BlockTable,
+    Table,
+    measure,
+    measure_blocks,
+    measure_no_reference,
+    paired_difference,
+    rows_of_blocks,
+    standing,
+    with_lower_loss,
+)
+
+
+@pytest.fixture
+def gt():
+    return np.random.default_rng(0).uniform(100, 900, (8, 96, 64))
+
+
+def test_the_numbers_are_the_metrics(gt):
+    images = {"good": gt + 1, "bad": gt * 1.2 + 30}
+    table = measure(gt, images, WV3, "A trial")
+    for name, image in images.items():
+        assert table.rows[name] == metrics.evaluate(gt, image, WV3)
+    assert {table.best(metric) for metric in ("sam", "ergas", "q2n", "psnr")} == {"good"}
+    page = table._repr_html_()
+    assert page.count("<strong>") == 5 and "A trial" in page
+    assert f"{table.rows['good']['ergas']:.4f}" in repr(table)
+
+
+def test_names_are_escaped():
+    assert "<b>" not in Table({"<b>": {"sam": 1.0}}, "<b>")._repr_html_()
+
+
+def test_blocks_without_data_are_left_out(gt):
+    gt[:, 70, 3] = 0
+    found = measure_blocks(gt, {"itself": gt, "off": gt + 2}, lambda a, b: (b - a).mean(), 32)
+    assert np.allclose(found["itself"], 0) and np.allclose(found["off"], 2)
+    assert len(found["off"]) == 5  # of six
+
+
+def test_the_interval_holds_the_mean_and_repeats():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
+    mean, low, high = paired_difference(a, b)
+    assert low < mean < high and mean == pytest.approx((a - b).mean())
+    assert (mean, low, high) == paired_difference(a, b)
+    assert paired_difference(b, a)[0] == pytest.approx(-mean)
+    assert paired_difference(a, a) == (0, 0, 0)
+    # Four times the blocks, half the interval.
+    wide = paired_difference(np.tile(a, 4), np.tile(b, 4))
+    assert (wide[2] - wide[1]) / (high - low) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("pair", [([1], [1, 2]), ([], []), ([[1.0]], [[2.0]])])
+def test_unequal_rows_are_refused(pair):
+    with pytest.raises(ValueError, match="as many numbers"):
+        paired_difference(*map(np.array, pair))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return load_scene("simulated")
+
+
+def test_exp_has_its_metrics(scene):
+    sample = reduce_resolution(scene).crop(slice(0, 96), slice(0, 96))
+    table = measure(sample.gt, {"EXP": exp(sample)}, scene.sensor)
+    assert table.rows["EXP"] == metrics.evaluate(sample.gt, sample.lms, scene.sensor)
+
+
+def test_numbers_without_a_truth(scene):
+    sample = full_resolution(scene).crop(slice(0, 128), slice(0, 128))
+    row = measure_no_reference(sample, {"EXP": exp(sample)}, scene.sensor).rows["EXP"]
+    assert row["d_lambda"] == metrics.d_lambda(sample.lms, sample.lms, scene.sensor)
+    assert row["d_s"] == metrics.d_s(sample.lms, sample.lms, sample.pan)
+    assert row["hqnr"] == metrics.hqnr(sample.lms, sample.lms, sample.pan, scene.sensor)
+
+
+def test_groups_count_once():
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=40)
+    single = paired_difference(a, 0 * a)
+    assert paired_difference(a, 0 * a, groups=range(40)) == single
+    # Each block four times: as independent blocks they would seem surer than they are.
+    fours, groups = np.repeat(a, 4), np.repeat(np.arange(40), 4)
+    assert paired_difference(fours, 0 * fours, groups=groups) == pytest.approx(single)
+    mean, low, high = paired_difference(fours, 0 * fours)
+    assert high - low < 0.6 * (single[2] - single[1])
+    assert paired_difference(fours, 0 * fours, groups=0 * groups) == pytest.approx((mean,) * 3)
+    with pytest.raises(ValueError, match="a group for each"):
+        paired_difference(a, a, groups=[0, 1])
+
+
+def test_the_table_of_blocks(gt):
+    gt[:, 70, 3] = 0
+    assert list(rows_of_blocks(gt, 32)) == [0, 0, 1, 1, 2]
+    images = {"one": gt + 1, "five": gt + 5}
+    blocks = {"sam": measure_blocks(gt, images, metrics.sam, 32)}
+    table = BlockTable(blocks, "one", "<i>", rows_of_blocks(gt, 32))
+    mean, low, high = table.difference("sam", "five")
+    expected = blocks["sam"]["one"].mean() - blocks["sam"]["five"].mean()
+    assert low <= mean <= high < 0 and mean == pytest.approx(expected)
+    for text in (repr(table), table._repr_html_()):
+        assert f"{mean:+.3f}" in text and f"[{low:+.3f}, {high:+.3f}]" in text
+        assert f"{blocks['sam']['one'].mean():.3f} ± " in text
+    assert "<i>" not in table._repr_html_()
+
+
+ROWS = {
+    "ours": {"sam": 2.0, "ergas": 2.0, "q2n": 0.9},
+    "near": {"sam": 2.5, "ergas": 2.1, "q2n": 0.91},
+    "far": {"sam": 3.0, "ergas": 1.0, "q2n": 0.8},
+}
+
+
+def test_where_a_method_stands():
+    lines = standing(Table(ROWS), "ours").splitlines()
+    assert lines == [
+        "ours is not the best in ERGAS, Q2n.",
+        "SAM: 2.0000; best, 0.5000 ahead of near.",
+        "ERGAS: 2.0000; behind far (by 1.0000).",
+        "Q2n: 0.9000; behind near (by 0.0100).",
+    ]
+    assert standing(Table(ROWS), "ours", ["sam"]).startswith("ours is the best in all of SAM.")
+    assert "(by 1.0000), near" not in standing(Table(ROWS), "near")
+    with pytest.raises(KeyError):
+        standing(Table(ROWS), "nobody")
+
+
+@pytest.mark.parametrize(
+    ("losses", "verdict", "count"),
+    [
+        ({"ours": 1, "near": 2, "far": 0.5}, "mixed", 3),
+        ({"ours": 1, "near": 2, "far": 3}, "mixed", 6),
+        ({"ours": 1, "near": 0.9}, "cannot be tested", 0),
+        ({"near": 1, "ours": 2}, "not supported", 3),
+    ],
+)
+def test_lower_loss_and_results(losses, verdict, count):
+    method = min(losses, key=losses.get) if verdict == "not supported" else "ours"
+    found, compared = with_lower_loss(losses, Table(ROWS), method)
+    assert (found, len(compared)) == (verdict, count)
+    assert with_lower_loss({"ours": 1, "near": 2}, Table(ROWS), "ours", ["sam"])[0] == "supported"
