@@ -1,4 +1,14 @@
-"""The one exception for everything that is wrong with input data."""
+"""The exceptions for what users can put right, and the sentence about a name that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["DataError", "RunError", "unknown"]
+
+MOST_NAMES = 16
+"""A longer list is not printed: nobody reads it in an error message."""
 
 
 class DataError(ValueError):
@@ -6,3 +16,28 @@ class DataError(ValueError):
 
     The message says what was expected, what was found and what to do about it.
     """
+
+
+class RunError(RuntimeError):
+    """The folder of a run cannot be used as was asked. The message says what to do."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """What to say of a name that is not known: names like it, and all names unless they are many.
+
+    Args:
+        what: What it should be the name of, for example ``"network"``.
+        name: The name that was found.
+        known: The names there are.
+
+    Example:
+        >>> unknown("network", "dcnet", ["pnn", "dcfnet"])
+        "unknown network 'dcnet' (did you mean 'dcfnet'?): expected one of pnn, dcfnet"
+    """
+    known = list(known)
+    like = {each.lower(): each for each in known}
+    near = [repr(like[key]) for key in difflib.get_close_matches(str(name).lower(), like, n=3)]
+    said = f"unknown {what} {name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
+    if len(known) > MOST_NAMES:
+        return f"{said}: there are {len(known)}"
+    return f"{said}: expected one of {', '.join(known) or '(there are none)'}"

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.scene import Scene, open_scene
 from dcfnet.imagery.sensors import WV2, WV3, Sensor
 from dcfnet.imagery.simulated.camera import simulate_scene
@@ -34,10 +34,10 @@ def scene_name(name: str | None = None) -> str:
     """
     chosen = name or os.environ.get("DCFNET_SCENE") or "wv3-longmont"
     if chosen not in SCENES:
-        origin = "name" if name else "the environment variable DCFNET_SCENE"
+        what = "scene" if name else "scene in the environment variable DCFNET_SCENE"
         raise DataError(
-            f"unknown scene {chosen!r} (from {origin}): expected one of {', '.join(SCENES)}; "
-            "for your own images use dcfnet.imagery.scene.open_scene(ms_path, pan_path, sensor)"
+            f"{unknown(what, chosen, SCENES)}; for your own images use "
+            "dcfnet.imagery.scene.open_scene(ms_path, pan_path, sensor)"
         )
     return chosen
 

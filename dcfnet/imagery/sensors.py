@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 
 __all__ = ["SENSORS", "WV2", "WV3", "Sensor", "get_sensor"]
 
@@ -81,7 +81,7 @@ class Sensor:
             ValueError: The sensor has no such band.
         """
         if band not in self.bands:
-            raise ValueError(f"{self.title} has no band {band!r}; choose from {list(self.bands)}")
+            raise ValueError(unknown(f"band of {self.title}", band, self.bands))
         return self.bands.index(band)
 
 
@@ -126,6 +126,6 @@ def get_sensor(name: str) -> Sensor:
         return SENSORS[name.lower()]
     except KeyError:
         raise DataError(
-            f"unknown sensor {name!r}: expected one of {', '.join(SENSORS)}; for another imager "
-            "make a dcfnet.imagery.sensors.Sensor with its bands and MTF gains"
+            f"{unknown('sensor', name, SENSORS)}; for another imager make a "
+            "dcfnet.imagery.sensors.Sensor with its bands and MTF gains"
         ) from None

@@ -27,6 +27,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.stats import rankdata
 from torch import Tensor
 
+from dcfnet.errors import unknown
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
@@ -715,7 +716,7 @@ def switched_off(
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     if wrong := [name for name in names if name not in REMOVABLE]:
-        raise ValueError(f"no removable part {wrong[0]!r}: expected one of {', '.join(REMOVABLE)}")
+        raise ValueError(unknown("removable part of DCFNet", wrong[0], REMOVABLE))
     with contextlib.ExitStack() as stack:
         for name in names:
             module = model.get_submodule(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dcfnet.errors import unknown
 from dcfnet.networks import PansharpeningNetwork
 
 __all__ = ["activations", "effective_fields", "field_radius"]
@@ -125,9 +125,7 @@ def _forward(
     names = list(names)
     for name in names:
         if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"the network has no part {name!r}{hint}")
+            raise ValueError(unknown(f"part of {type(model).__name__}", name, modules))
     seen: dict[str, Tensor] = {}
     handles = [
         modules[name].register_forward_hook(

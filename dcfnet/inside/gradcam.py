@@ -19,7 +19,6 @@ Reference:
 from __future__ import annotations
 
 import contextlib
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dcfnet.errors import unknown
 
 __all__ = ["GradCAM", "LayerMaps", "Region"]
 
@@ -128,12 +129,8 @@ class GradCAM:
             raise ValueError("no layer to look at: pass at least one name, see model.named_modules")
         for layer in self.layers:
             if layer not in names:
-                near = difflib.get_close_matches(layer, names, n=3, cutoff=0.5)
-                hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ":"
-                raise ValueError(
-                    f"{type(model).__name__} has no layer {layer!r}{hint} model.named_modules() "
-                    "lists all"
-                )
+                said = unknown(f"layer of {type(model).__name__}", layer, names)
+                raise ValueError(f"{said}; model.named_modules() lists all")
         self.model = model
         self._names = names
         self._fused: Tensor | None = None

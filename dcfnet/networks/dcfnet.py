@@ -17,7 +17,6 @@ Reference:
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -28,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dcfnet.errors import unknown
 from dcfnet.networks.base import PansharpeningNetwork, initialise, pad_inputs
 
 __all__ = ["REMOVABLE", "DCFNet", "DCFNetConfig", "Part"]
@@ -76,11 +76,7 @@ class DCFNetConfig:
         names = (self.without,) if isinstance(self.without, str) else tuple(self.without)
         for name in names:
             if name not in REMOVABLE:
-                near = difflib.get_close_matches(name, REMOVABLE, n=3, cutoff=0.5) or REMOVABLE
-                raise ValueError(
-                    f"DCFNet has no removable part {name!r}; did you mean one of "
-                    f"{', '.join(near)}? dcfnet.networks.dcfnet.REMOVABLE lists all"
-                )
+                raise ValueError(unknown("removable part of DCFNet", name, REMOVABLE))
         # One spelling for one network, whatever order or container the names came in.
         object.__setattr__(self, "without", tuple(name for name in REMOVABLE if name in names))
 

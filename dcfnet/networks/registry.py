@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
+from dcfnet.errors import unknown
 from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.compared import MSDCNN, PNN, DiCNN, FusionNet, PanNet
 from dcfnet.networks.dcfnet import DCFNet, DCFNetConfig
@@ -24,9 +24,7 @@ def network_class(name: str) -> type[PansharpeningNetwork]:
         ValueError: No network has that name.
     """
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown network {name!r}{hint}: expected one of {', '.join(NETWORKS)}")
+        raise ValueError(unknown("network", name, NETWORKS))
     return NETWORKS[name]
 
 

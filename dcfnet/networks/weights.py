@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.registry import NETWORKS, build_network, network_class
 from dcfnet.paths import data_dir, is_file, written_whole
@@ -112,7 +112,8 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
     """The network of a training run, with the weights of its optimal epoch, in eval mode.
 
     Args:
-        name: Name of the run, that is of its folder; the book's runs are named as the networks.
+        name: Name of the run, that is of its folder, for example ``"dcfnet"`` or, within another
+            folder, ``"dcfnet/fold1"``.
         directory: The folder of all runs, ``data/runs`` unless given.
 
     Raises:
@@ -124,10 +125,10 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
     runs = Path(directory) if directory is not None else data_dir() / "runs"
     path = runs / name / "weights.safetensors"
     if not is_file(path):
-        there = sorted(run.parent.name for run in runs.glob("*/weights.safetensors"))
+        found = runs.glob("**/weights.safetensors")
+        there = sorted(file.parent.relative_to(runs).as_posix() for file in found)
         raise DataError(
-            f"there is no training run {name!r} in {runs}, which has "
-            f"{', '.join(there) or 'none'}: name one of them, or train the network first"
+            f"{unknown('training run', name, there)} in {runs}, or train the network first"
         )
     return load_weights(path)
 

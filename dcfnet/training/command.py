@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, RunError
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.pancollection import PatchDataset, data_file
 from dcfnet.imagery.patches import REGIONS
 from dcfnet.imagery.sensors import SENSORS, Sensor, get_sensor
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
-from dcfnet.training.runs import History, RunError
+from dcfnet.training.runs import History
 
 __all__ = ["add_evaluate_parser", "add_train_parser"]
 

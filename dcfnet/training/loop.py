@@ -35,19 +35,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, RunError
 from dcfnet.training.batches import AugmentedPatches, Batch, BatchOrder
 from dcfnet.training.evaluate import check_patches, evaluate_network, recompute_norms
 from dcfnet.training.machine import can_compile, describe, gains_from_bf16, kept_memory
-from dcfnet.training.runs import (
-    COLUMNS,
-    History,
-    RunError,
-    RunFolder,
-    describe_data,
-    read_run,
-    versions,
-)
+from dcfnet.training.runs import COLUMNS, History, RunFolder, describe_data, read_run, versions
 
 __all__ = ["fit"]
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import nn
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, RunError, unknown
 from dcfnet.networks import (
     NETWORKS,
     PansharpeningNetwork,
@@ -35,7 +35,6 @@ __all__ = [
     "COLUMNS",
     "History",
     "Run",
-    "RunError",
     "RunFolder",
     "describe_data",
     "read_run",
@@ -45,10 +44,6 @@ __all__ = [
 
 COLUMNS = ("epoch", "train_loss", "valid_loss", "sam", "ergas", "psnr", "seconds", "lr")
 """The columns of a history; `History` says what they are."""
-
-
-class RunError(RuntimeError):
-    """The folder of a run cannot be used as was asked. The message says what to do."""
 
 
 @dataclass
@@ -89,7 +84,7 @@ class History:
             KeyError: There is no such column.
         """
         if column not in COLUMNS:
-            raise KeyError(f"no column {column!r}: expected one of {', '.join(COLUMNS)}")
+            raise KeyError(unknown("column", column, COLUMNS))
         return np.array([row[column] for row in self.rows], int if column == "epoch" else float)
 
     @property
@@ -326,7 +321,7 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
     """A training run by the name of its folder.
 
     Args:
-        name: Name of the folder; the book's runs are named as the networks.
+        name: Name of the folder, for example ``"dcfnet"`` or ``"dcfnet/fold1"``.
         directory: The folder of all runs, ``data/runs`` unless given.
 
     Raises:

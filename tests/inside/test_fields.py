@@ -97,7 +97,9 @@ def test_activations_are_what_the_parts_return_and_hooks_are_gone():
     with torch.no_grad():
         expected = model.stem(torch.cat((images[0], images[2]), dim=1))
     torch.testing.assert_close(seen["stem"], expected)
-    with pytest.raises(ValueError, match=r"'stage3\.branch\.0'.*did you mean stage3\.branches\.0"):
+    with pytest.raises(
+        ValueError, match=r"'stage3\.branch\.0' \(did you mean 'stage3\.branches\.0"
+    ):
         activations(model, ["stage3.branch.0"], *images)
     with pytest.raises(ValueError, match="pan must have"):
         activations(model, ["stem"], images[2], *images[1:])

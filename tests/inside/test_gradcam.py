@@ -536,8 +536,8 @@ def test_maps_need_a_forward_pass(dcfnet, entered):
     [
         ("stage3.fusion.fussed.0", "'stage3.fusion.fused.0'"),
         ("fusion.transfers.2_to_0", r"transfers\.2_to_0'"),
-        ("zzz", r"layer 'zzz': model\.named_modules"),
-        ("", "layer ''"),
+        ("zzz", r"layer of DCFNet 'zzz': there are \d+; model\.named_modules"),
+        ("", "layer of DCFNet ''"),
     ],
 )
 def test_wrong_layer_name(dcfnet, layer, hint):

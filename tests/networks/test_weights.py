@@ -163,9 +163,17 @@ def test_load_trained(tmp_path, monkeypatch):
     assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
     monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
     assert load_trained("my-run").name == "dicnn"
-    with pytest.raises(DataError, match=r"no training run 'unfinished' .* has my-run:"):
+    save_weights(build("pnn"), tmp_path / "runs" / "my-run" / "fold1" / "weights.safetensors")
+    assert load_trained("my-run").name == "dicnn"  # a folder may hold a run, and more of them
+    assert load_trained("my-run/fold1").name == "pnn"
+    with pytest.raises(DataError, match=r"did you mean 'my-run/fold1'"):
+        load_trained("my-run/fold2")
+    with pytest.raises(
+        DataError,
+        match="'unfinished': expected one of my-run, my-run/fold1 in",
+    ):
         load_trained("unfinished")
-    with pytest.raises(DataError, match="which has none"):
+    with pytest.raises(DataError, match="there are none"):
         load_trained("my-run", tmp_path / "nowhere")
 
 

@@ -40,7 +40,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, RunError
 from dcfnet.fusion.fuse import fuse_files
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
@@ -48,7 +48,7 @@ from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
 from dcfnet.networks import save_weights as write_weights
 from dcfnet.training.loop import fit
-from dcfnet.training.runs import COLUMNS, History, RunError, RunFolder, read_run
+from dcfnet.training.runs import COLUMNS, History, RunFolder, read_run
 
 SECONDS = 20
 """A reader that takes longer than this with one small file hangs, unless told otherwise."""

@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dcfnet import DataError
+from dcfnet.errors import RunError
 from dcfnet.imagery.wald import exp_upsample
 from dcfnet.networks import build_network, load_weights
 from dcfnet.show.plots import LiveCurve
@@ -28,7 +29,7 @@ from dcfnet.training import loop as training
 from dcfnet.training.batches import BatchOrder, expose, symmetry
 from dcfnet.training.evaluate import evaluate_network, recompute_norms
 from dcfnet.training.loop import fit
-from dcfnet.training.runs import COLUMNS, History, RunError, RunFolder
+from dcfnet.training.runs import COLUMNS, History, RunFolder
 
 BANDS = 4
 QUIET = {"progress": False, "precision": "fp32", "device": "cpu", "batch_size": 4}
@@ -441,7 +442,7 @@ def test_what_is_no_history_is_refused(tmp_path):
     path.write_text(",".join(COLUMNS) + "\n1,2,3\n")
     with pytest.raises(DataError, match="line 2"):
         History.read(path)
-    with pytest.raises(KeyError, match="no column 'loss': expected one of epoch"):
+    with pytest.raises(KeyError, match="unknown column 'loss': expected one of epoch"):
         History()["loss"]
 
 
