@@ -12,7 +12,7 @@ BIN := .venv/bin
 OUT := _build/$(DCFNET_SCENE)
 HTML := $(OUT)/_build/html
 
-.PHONY: help install data book serve lab test benchmarks clean
+.PHONY: help install data book serve lab check test benchmarks clean
 
 help: ## explain the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ install: .venv/installed ## set up .venv (the other targets do it by themselves)
 .venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed; say make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[imagery,book,lab,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[imagery,book,lab,test,check]'
 	@# JupyterLab would ask at its first start whether to fetch news.
 	@$(BIN)/jupyter labextension disable @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
@@ -41,6 +41,12 @@ serve: ## serve the built book at http://localhost:8000
 lab: data ## run the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir book
 
+check: .venv/installed ## style, types, and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
 test: data ## unit tests, every chapter executed, every page opened in Chromium
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests book
 
@@ -48,4 +54,4 @@ benchmarks: data ## measure speed and memory, as ratios
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## delete what was built (the environment, the data and the book)
-	rm -rf .venv _build data/*/*.h5 .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv _build data/*/*.h5 .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

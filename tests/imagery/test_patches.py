@@ -340,7 +340,9 @@ def test_data_command_builds_what_the_book_reads_and_the_same_again(tmp_path, mo
 
 def test_who_builds_data_waits_for_who_builds_it_already(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
-    monkeypatch.setattr("dcfnet.imagery.pancollection.load_scene", lambda _: SimpleNamespace(sensor=WV3))
+    monkeypatch.setattr(
+        "dcfnet.imagery.pancollection.load_scene", lambda _: SimpleNamespace(sensor=WV3)
+    )
     monkeypatch.setattr("dcfnet.imagery.patches.reduce_resolution", lambda scene: None)
     monkeypatch.setattr("dcfnet.imagery.patches.patch_windows", lambda *_: None)
     written = []
