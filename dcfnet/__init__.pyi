@@ -1,6 +1,6 @@
 from . import fusion, imagery, inside, measure, networks, show, training
 from .errors import DataError
-from .fusion.fuse import fuse_scene
+from .fusion.tiled import fuse_scene
 from .imagery.catalogue import load_scene
 from .imagery.scene import Scene
 from .imagery.sensors import WV2, WV3, Sensor

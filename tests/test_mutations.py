@@ -13,7 +13,7 @@ import pytest
 
 from dcfnet import WV3, DataError, build_network, load_released, load_scene, load_trained
 from dcfnet.errors import RunError
-from dcfnet.fusion.fuse import fuse_files
+from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.pancollection import PatchDataset, check_h5, write_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.networks import load_weights

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dcfnet.errors import DataError
-from dcfnet.fusion.fuse import OVERLAP, TILE, fuse_files
+from dcfnet.fusion.files import fuse_files
+from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.sensors import SENSORS, get_sensor
 from dcfnet.networks import NETWORKS, load_trained, load_weights
 

@@ -12,7 +12,8 @@ import time
 import torch
 from tqdm import tqdm
 
-from dcfnet.fusion.fuse import OVERLAP, TILE, _Arrays, _plan, _read, fuse_scene
+from dcfnet.fusion.tiled import SceneSource, fuse_scene, plan_tiles, read_tile
+from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
@@ -24,14 +25,14 @@ def measure(size: int = 832, repeats: int = 5) -> dict:
     scene = load_scene().crop(side, side)
     model = load_trained("dcfnet")
     plain = load_trained("dcfnet").eval()
-    source = _Arrays(scene)
-    rows, cols = _plan(source, TILE, OVERLAP)
+    source = SceneSource(scene)
+    rows, cols = plan_tiles(source, TILE, OVERLAP)
 
     def plainly() -> None:
         with torch.no_grad():
             for row in rows:
                 for col in cols:
-                    ms, lms, pan, _ = _read(source, row, col)
+                    ms, lms, pan, _ = read_tile(source, row, col)
                     tensors = (torch.tensor(x / 2047).float() for x in (pan[None], ms, lms))
                     plain(*(x[None] for x in tensors))
 

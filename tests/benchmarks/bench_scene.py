@@ -21,7 +21,7 @@ import torch
 from affine import Affine
 from rasterio.windows import Window
 
-from dcfnet.fusion.fuse import fuse_files
+from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.catalogue import longmont_files
 from dcfnet.imagery.sensors import WV3
 from dcfnet.imagery.simulated.camera import simulate_scene

@@ -7,7 +7,7 @@ fused in one pass and in tiles. Compared are the pixels at least 64 away from th
 
 - the change: tiled minus one pass, in digital numbers (root mean square);
 - the same by how far aligned corners displace branch 2 in the tile against the one pass
-  (`dcfnet.fusion.fuse.displacement`), in steps of half a pixel;
+  (`displacement`), in steps of half a pixel;
 - the error against the truth, beside seams (two pixels on each side) and elsewhere, over the error
   of the one pass at the same pixels.
 
@@ -15,12 +15,14 @@ The cost of a tile size is in pixels: how many the network computes for one that
 """
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from dcfnet.fusion.fuse import displacement, fuse_scene, tiles_along
+from dcfnet.fusion.tiled import fuse_scene
+from dcfnet.fusion.tiles import Tile, tiles_along
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import reduce_resolution
@@ -44,6 +46,27 @@ def seams(tiles: list, size: int) -> np.ndarray:
     for tile in tiles[1:]:
         beside[4 * tile.keep_start - 2 : 4 * tile.keep_start + 2] = True
     return beside
+
+
+def displacement(tiles: Sequence[Tile], factor: int = 4) -> np.ndarray:
+    """By how much aligned corners displace a branch of DCFNet, along one axis of tiles.
+
+    What goes down by ``factor`` and up again with aligned corners is displaced by ``factor - 1``
+    times its position relative to the tile: not at all at its start, by ``factor - 1`` at its end.
+    So one and the same ground is displaced differently in tiles of different size or place.
+
+    Args:
+        tiles: As `tiles_along` makes them, in MS pixels.
+        factor: PAN pixels per pixel of the branch: 4 for branch 2, 2 for branch 1.
+
+    Returns:
+        Pixels of displacement at every PAN pixel of the axis.
+    """
+    parts = []
+    for tile in tiles:
+        kept = np.arange(4 * tile.kept.start, 4 * tile.kept.stop)
+        parts.append((factor - 1) * kept / (4 * (tile.stop - tile.start) - 1))
+    return np.concatenate(parts)
 
 
 def by_displacement(change: np.ndarray, by: np.ndarray) -> list[dict]:

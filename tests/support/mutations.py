@@ -41,7 +41,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dcfnet.errors import DataError, RunError
-from dcfnet.fusion.fuse import fuse_files
+from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.sensors import WV3

@@ -1,28 +1,17 @@
-"""Fuse a scene of any size: digital numbers in, digital numbers out.
-
-`fuse_scene` and `fuse_files` cut a scene into tiles that overlap. Every pixel of the result comes
-from one tile: the margin of a tile, where the network lacks surroundings and where bilinear
-upsampling with aligned corners has shifted its coarse branches, is discarded.
-"""
+"""Files in, a file out: two GeoTIFFs become a third, and work that was interrupted goes on."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from glob import escape as escape_glob
 from pathlib import Path
-from queue import Queue
-from typing import Protocol
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -33,129 +22,17 @@ from affine import Affine
 from filelock import FileLock, Timeout
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
-from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.imagery.scene import Scene, common_ground
+from dcfnet.fusion.tiled import Workers, plan_tiles
+from dcfnet.fusion.tiles import OVERLAP, TILE, Tile
+from dcfnet.imagery.scene import common_ground
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.wald import exp_upsample
 from dcfnet.networks import PansharpeningNetwork
 from dcfnet.paths import is_file, written_whole
 
-__all__ = [
-    "OVERLAP",
-    "TILE",
-    "Tile",
-    "displacement",
-    "fuse_files",
-    "fuse_scene",
-    "tiles_along",
-]
-
-TILE = 256
-"""Side of a tile in PAN pixels, unless another is asked for."""
-
-OVERLAP = 16
-"""PAN pixels that are discarded along each side of a tile that has a neighbour there.
-
-With 8 and more DCFNet's error at seams is within half a percent of what it is there in one pass;
-with 0 it is up to a tenth larger (``tests/benchmarks/bench_tiles.py``). 16 is that with a margin.
-"""
-
-# MS pixels around a tile that the 23-tap interpolation of the tile looks at: 11 samples of the
-# half-way grid and 11 of the fine one are 5.5 + 2.75 MS pixels.
-_FILTER_MARGIN = 9
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Along one axis: what the network sees, and the part of it that is kept. MS pixels."""
-
-    start: int
-    stop: int
-    keep_start: int
-    keep_stop: int
-
-    @property
-    def kept(self) -> slice:
-        """What is kept, counted from the tile's start."""
-        return slice(self.keep_start - self.start, self.keep_stop - self.start)
-
-
-def tiles_along(size: int, tile: int, overlap: int) -> list[Tile]:
-    """Cut one axis into tiles of one size, whose kept parts cover it without gap.
-
-    The last tile is moved back so that it ends with the scene: all tiles have the same size, and
-    none sees invented ground. A scene smaller than a tile is one tile.
-
-    Args:
-        size: Length of the axis.
-        tile: Length of a tile.
-        overlap: Discarded at each end of a tile that has a neighbour there, at least.
-
-    Raises:
-        ValueError: Nothing of a tile would be kept, or a number is negative.
-    """
-    if size < 1 or tile < 1 or overlap < 0 or 2 * overlap >= tile:
-        raise ValueError(
-            f"a tile of {tile} with {overlap} discarded at both ends keeps nothing of an axis of "
-            f"{size}: the overlap must be at least 0 and less than half of the tile"
-        )
-    if size <= tile:
-        return [Tile(0, size, 0, size)]
-    starts = [*range(0, size - tile, tile - 2 * overlap), size - tile]
-    # Between neighbours the border lies in the middle of what both see.
-    borders = [(a + tile + b) // 2 for a, b in itertools.pairwise(starts)]
-    return [
-        Tile(start, start + tile, low, high)
-        for start, low, high in zip(starts, [0, *borders], [*borders, size], strict=True)
-    ]
-
-
-def displacement(tiles: Sequence[Tile], factor: int = 4) -> np.ndarray:
-    """By how much aligned corners displace a branch of DCFNet, along one axis of tiles.
-
-    What goes down by ``factor`` and up again with aligned corners is displaced by ``factor - 1``
-    times its position relative to the tile: not at all at its start, by ``factor - 1`` at its end.
-    So one and the same ground is displaced differently in tiles of different size or place.
-
-    Args:
-        tiles: As `tiles_along` makes them, in MS pixels.
-        factor: PAN pixels per pixel of the branch: 4 for branch 2, 2 for branch 1.
-
-    Returns:
-        Pixels of displacement at every PAN pixel of the axis.
-    """
-    parts = []
-    for tile in tiles:
-        kept = np.arange(4 * tile.kept.start, 4 * tile.kept.stop)
-        parts.append((factor - 1) * kept / (4 * (tile.stop - tile.start) - 1))
-    return np.concatenate(parts)
-
-
-class _Source(Protocol):
-    """Where tiles come from: `read(rows, cols)` in MS pixels gives MS, PAN and their masks."""
-
-    shape: tuple[int, int]
-    sensor: Sensor
-
-    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-class _Arrays:
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.sensor, self.shape = scene, scene.sensor, scene.mask.shape
-
-    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        return self.scene.ms[:, rows, cols], self.scene.mask[rows, cols]
-
-    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        r = self.sensor.ratio
-        pan = self.scene.pan[r * rows.start : r * rows.stop, r * cols.start : r * cols.stop]
-        return pan, pan != 0
+__all__ = ["fuse_files"]
 
 
 class _Files:
@@ -254,207 +131,6 @@ def _opened(
     return file
 
 
-def _filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Pixels without data get the nearest value that is one, so that filters see no cliff."""
-    if mask.all() or not mask.any():
-        return image
-    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return image[..., nearest[0], nearest[1]]
-
-
-def _read(source: _Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:
-    """MS, its interpolation, PAN and the mask of a tile."""
-    r, m = source.sensor.ratio, _FILTER_MARGIN
-    wide, pad = [], []
-    for tile, size in zip((rows, cols), source.shape, strict=True):
-        low, high = max(0, tile.start - m), min(size, tile.stop + m)
-        wide.append(slice(low, high))
-        pad.append((low - tile.start + m, tile.stop + m - high))
-    ms, mask = source.read_ms(*wide)
-    pan, pan_mask = source.read_pan(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
-    # The scene ends with its border pixels repeated, where exp_upsample would go round.
-    ms = np.pad(_filled(ms, mask), ((0, 0), *pad), mode="edge")
-    mask = np.pad(mask, pad, mode="edge")[m:-m, m:-m]
-    lms = exp_upsample(ms, r)[:, r * m : -r * m, r * m : -r * m]
-    mask = mask.repeat(r, 0).repeat(r, 1) & pan_mask
-    return ms[:, m:-m, m:-m], lms, _filled(pan, pan_mask), mask
-
-
-class _Runner:
-    """A network made ready on one device: a batch of tiles in, digital numbers out."""
-
-    def __init__(
-        self, model: PansharpeningNetwork, sensor: Sensor, device: torch.device, precision: str
-    ) -> None:
-        self.device = device
-        if hasattr(model, "fused_for_inference"):
-            self.model = model.fused_for_inference()
-        else:
-            self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.model.to(self.device)
-        self.precision, self.scale = precision, float(sensor.max_value)
-
-    def __call__(self, ms: np.ndarray, lms: np.ndarray, pan: np.ndarray) -> np.ndarray:
-        inputs = (
-            torch.from_numpy(np.asarray(image, np.float32) / np.float32(self.scale))
-            .to(self.device)
-            .contiguous(memory_format=torch.channels_last)
-            for image in (pan[:, None], ms, lms)
-        )
-        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with torch.inference_mode(), cast:
-            fused = self.model(*inputs)
-        return (fused.float() * self.scale).cpu().numpy()
-
-
-def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> list[torch.device]:
-    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU."""
-    own = next(model.parameters()).device
-    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    if asked is None:
-        return [own] if own.type != "cpu" else [torch.device(name) for name in gpus or ["cpu"]]
-    found = []
-    for name in [asked] if isinstance(asked, str) else asked:
-        try:
-            found.append(torch.device(name))
-            torch.empty(0, device=found[-1]).cpu()
-        except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has
-            raise ValueError(
-                f"cannot compute on {name!r}: expected one of {', '.join(['cpu', *gpus])}"
-            ) from error
-    if not found:
-        raise ValueError("no device to compute on: pass at least one, or None")
-    return found
-
-
-class _Workers:
-    """A network on one device or several, which share the tiles."""
-
-    def __init__(
-        self,
-        model: PansharpeningNetwork,
-        sensor: Sensor,
-        device: str | Sequence[str] | None,
-        precision: str,
-    ) -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision is 'fp32' or 'bf16', got {precision!r}")
-        devices = _devices(model, device)
-        self.kinds = sorted({device.type for device in devices})
-        self.batch = 1 if self.kinds == ["cpu"] else 8
-        self.number = len(devices)
-        self._free: Queue[_Runner] = Queue()
-        for where in devices:
-            self._free.put(_Runner(model, sensor, where, precision))
-
-    def _fuse(self, parts: list[tuple[np.ndarray, ...]]) -> np.ndarray:
-        if not any(mask.any() for *_, mask in parts):  # nothing but no data
-            return np.zeros((len(parts), *parts[0][1].shape), np.float32)
-        runner = self._free.get()
-        try:
-            return runner(*(np.stack([part[i] for part in parts]) for i in range(3)))
-        finally:
-            self._free.put(runner)
-
-    def fused(
-        self, source: _Source, rows: list[Tile], cols: list[Tile]
-    ) -> Iterator[tuple[Tile, Tile, np.ndarray, np.ndarray]]:
-        """Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w).
-
-        While the devices work, the next tiles are read.
-        """
-        r = source.sensor.ratio
-        places = itertools.product(rows, cols)
-        waiting: deque[tuple[list[tuple[Tile, Tile]], list[np.ndarray], Future[np.ndarray]]]
-        waiting = deque()
-
-        def first() -> Iterator[tuple[Tile, Tile, np.ndarray, np.ndarray]]:
-            chosen, masks, work = waiting.popleft()
-            for (row, col), image, mask in zip(chosen, work.result(), masks, strict=True):
-                kept = tuple(slice(r * k.start, r * k.stop) for k in (row.kept, col.kept))
-                yield row, col, image[:, *kept], mask[kept]
-
-        with ThreadPoolExecutor(self.number) as pool:
-            try:
-                while chosen := list(itertools.islice(places, self.batch)):
-                    parts = [_read(source, *place) for place in chosen]
-                    masks = [mask for *_, mask in parts]
-                    waiting.append((chosen, masks, pool.submit(self._fuse, parts)))
-                    if len(waiting) > self.number:
-                        yield from first()
-                while waiting:
-                    yield from first()
-            finally:
-                for *_, work in waiting:
-                    work.cancel()
-
-
-def _plan(source: _Source, tile: int, overlap: int) -> tuple[list[Tile], list[Tile]]:
-    r = source.sensor.ratio
-    if tile % r or overlap % r:
-        raise ValueError(
-            f"tile and overlap are multiples of {r} PAN pixels, got {tile} and {overlap}"
-        )
-    rows, cols = (tiles_along(size, tile // r, overlap // r) for size in source.shape)
-    return rows, cols
-
-
-def fuse_scene(
-    model: PansharpeningNetwork,
-    scene: Scene,
-    *,
-    tile: int = TILE,
-    overlap: int = OVERLAP,
-    device: str | Sequence[str] | None = None,
-    precision: str = "fp32",
-    progress: bool = False,
-) -> np.ndarray:
-    """The fused image of a scene at PAN's resolution, tile by tile.
-
-    The network works on a copy made for inference; the given one stays as it is. Only the result
-    grows with the scene. MS is interpolated for each tile with enough ground around it that tiles
-    agree with `dcfnet.imagery.wald.exp_upsample` of the whole, except at the scene's borders,
-    which are continued by their pixels where that function goes round.
-
-    Args:
-        model: Any network of this package, with as many bands as the scene.
-        scene: MS and PAN.
-        tile: Side of a tile in PAN pixels, a multiple of the sensor's ratio.
-        overlap: PAN pixels discarded along every side of a tile that has a neighbour, likewise.
-        device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
-            network is, and if that is the CPU, all GPUs that there are.
-        precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
-        progress: Show a bar.
-
-    Returns:
-        (C, H, W) float32 in digital numbers, neither rounded nor clipped; 0 where there is no
-        data.
-
-    Raises:
-        ValueError: Tile and overlap do not fit each other, or there is no such device.
-
-    Example:
-        >>> model = build_network("dcfnet")                     # doctest: +SKIP
-        >>> fuse_scene(model, load_scene("simulated")).shape    # doctest: +SKIP
-        (8, 1664, 1664)
-    """
-    source = _Arrays(scene)
-    rows, cols = _plan(source, tile, overlap)
-    workers = _Workers(model, scene.sensor, device, precision)
-    r = scene.sensor.ratio
-    out = np.zeros((scene.sensor.n_bands, *scene.pan.shape), np.float32)
-    with (
-        tqdm(total=len(rows) * len(cols), unit="tile", disable=not progress) as bar,
-        contextlib.closing(workers.fused(source, rows, cols)) as tiles,
-    ):
-        for row, col, image, mask in tiles:
-            y = slice(r * row.keep_start, r * row.keep_stop)
-            x = slice(r * col.keep_start, r * col.keep_stop)
-            np.multiply(image, mask, out=out[:, y, x])
-            bar.update()
-    return out
-
-
 def fuse_files(
     model: PansharpeningNetwork,
     ms_path: str | Path,
@@ -526,8 +202,8 @@ def fuse_files(
         rasterio.Env(GDAL_CACHEMAX=512),
         contextlib.closing(_Files(ms_path, pan_path, sensor)) as source,
     ):
-        plan = _plan(source, tile, overlap)
-        workers = _Workers(model, sensor, device, precision)
+        plan = plan_tiles(source, tile, overlap)
+        workers = Workers(model, sensor, device, precision)
         out_path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_beside(out_path, "lock"), timeout=0)
         try:
@@ -556,7 +232,7 @@ def fuse_files(
 
 def _fuse_files(
     source: _Files,
-    workers: _Workers,
+    workers: Workers,
     plan: tuple[list[Tile], list[Tile]],
     out_path: Path,
     fingerprint: str,

@@ -1,0 +1,321 @@
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio._err import CPLE_AppDefinedError
+
+from dcfnet import WV3, DataError, load_scene, load_trained
+from dcfnet.fusion.files import fuse_files
+from dcfnet.fusion.tiled import fuse_scene
+from dcfnet.imagery.wald import degrade, full_resolution
+from tests.support.rasters import CORNER, write_tif
+from tests.support.tiles import Local, jobs, unhurried
+
+
+@settings(unhurried, max_examples=10)
+@given(jobs(), st.sampled_from((None, 0, 7, 2047, 65535)), st.sampled_from(("u2", "i4")))
+def test_a_file_is_the_array_rounded_at_any_size(tmp_path_factory, job, nodata, kind):
+    scene, tiles = job
+    folder = tmp_path_factory.mktemp("any")
+    ms = np.where(scene.mask, scene.ms, nodata or 0).astype(kind)
+    files = (
+        write_tif(folder / "ms.tif", ms, 1.2, nodata=nodata),
+        write_tif(folder / "pan.tif", scene.pan[None], 0.3),
+    )
+    # A value that means no data is none in the array either.
+    mask = (scene.ms != 0).any(axis=0) & (scene.ms != (nodata or 0)).any(axis=0)
+    scene = dataclasses.replace(scene, ms=scene.ms * mask, mask=mask)
+    expected = np.clip(np.rint(fuse_scene(Local(), scene, **tiles)), 1, 2047)
+    if nodata and nodata <= 2047:
+        expected[expected == nodata] = nodata - 1
+    data = mask.repeat(4, 0).repeat(4, 1) & (scene.pan > 0)
+    found = fuse_files(Local(), *files, folder / "out.tif", WV3, **tiles)
+    with rasterio.open(found) as file:
+        assert file.dtypes[0] == np.dtype(kind).name and file.nodata == (nodata or 0)
+        np.testing.assert_array_equal(file.read(), np.where(data, expected, nodata or 0))
+    assert leftovers(folder) == []
+
+
+def fuse(network, files, out, **options):
+    options = {"tile": 128, "overlap": 16, "device": "cpu"} | options
+    return fuse_files(network, *files, out, WV3, **options)
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+def leftovers(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_is_the_scene_rounded_with_everything_kept(network, scene, files, tmp_path):
+    out = fuse(network, files, tmp_path / "new" / "out.tif")
+    expected = fuse_scene(network, scene, tile=128, overlap=16, device="cpu")
+    expected = np.where(scene.pan > 0, np.clip(np.rint(expected), 1, 2047), 0)
+    with rasterio.open(out) as file, rasterio.open(files[1]) as pan:
+        np.testing.assert_array_equal(file.read(), expected)
+        assert (file.crs, file.transform, file.shape) == (pan.crs, pan.transform, pan.shape)
+        assert file.descriptions == tuple(f"band {b}" for b in WV3.bands)
+        assert set(file.dtypes) == {"uint16"} and file.nodata == 0
+        assert file.profile["tiled"] and file.compression.name == "deflate"
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert leftovers(out.parent) == []
+
+
+def test_gdalinfo_sees_the_georeferencing(network, files, tmp_path):
+    if not shutil.which("gdalinfo"):
+        pytest.skip("gdalinfo is not installed")
+    out = fuse(network, files, tmp_path / "out.tif")
+
+    def info(path):
+        run = subprocess.run(["gdalinfo", "-json", path], capture_output=True, check=True)
+        return json.loads(run.stdout)
+
+    found, pan = info(out), info(files[1])
+    assert found["geoTransform"] == pan["geoTransform"] and found["size"] == pan["size"]
+    assert "UTM zone 13N" in found["coordinateSystem"]["wkt"]
+    assert len(found["bands"]) == 8 and found["bands"][0]["noDataValue"] == 0
+
+
+def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
+    pytest.importorskip("dgsamples", reason="the network was trained on a scene of dgsamples")
+    scene = load_scene("wv3-longmont").crop(slice(300, 348), slice(540, 588))
+    files = (
+        write_tif(tmp_path / "ms.tif", scene.ms, 1.2),
+        write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
+    )
+    fused = read(fuse(load_trained("dcfnet"), files, tmp_path / "out.tif", overlap=32))
+    inner = np.s_[:, 8:-8, 8:-8]
+    errors = [
+        np.sqrt(((degrade(image, WV3) - scene.ms)[inner] ** 2).mean())
+        for image in (fused, full_resolution(scene).lms)
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path):
+    expected = read(fuse(network, files, tmp_path / "expected.tif", tile=96))
+    weights, out = tmp_path / "weights.pt", tmp_path / "out.tif"
+    torch.save(network.state_dict(), weights)
+    code = f"""
+import os, signal, torch
+from dcfnet import WV3, build_network
+from dcfnet.fusion.files import fuse_files
+model = build_network("dcfnet", width=0.125)
+model.load_state_dict(torch.load({str(weights)!r}))
+def kill(row, rows):
+    if row == 2: os.kill(os.getpid(), signal.SIGKILL)
+fuse_files(model, {str(files[0])!r}, {str(files[1])!r}, {str(out)!r}, WV3, tile=96, overlap=16,
+           device="cpu", on_row=kill)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()
+    assert not out.exists()
+    rows = []
+    fuse(network, files, out, tile=96, on_row=lambda row, _: rows.append(row))
+    assert rows[0] == 3
+    np.testing.assert_array_equal(read(out), expected)
+    assert leftovers(tmp_path) == []
+
+
+def test_work_of_other_settings_is_not_resumed(network, files, tmp_path):
+    def stop(row, rows):
+        raise KeyboardInterrupt
+
+    out, rows = tmp_path / "out.tif", []
+    with pytest.raises(KeyboardInterrupt):
+        fuse(network, files, out, on_row=stop)
+    fuse(network, files, out, overlap=32, on_row=lambda row, _: rows.append(row))
+    assert rows[0] == 1
+
+
+def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    with pytest.raises(OSError, match="GiB free"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+        fuse(network, files, out)
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Less than the work file needs.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(OSError):
+            fuse(network, files, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not out.exists()
+
+
+def test_a_disk_that_fills_up_at_the_end_costs_no_work(network, files, tmp_path, monkeypatch):
+    def fail(source, target, **_):
+        Path(target).write_text("half")
+        raise CPLE_AppDefinedError(3, 1, "An error occurred while writing a dirty block")
+
+    out, rows = tmp_path / "out.tif", []
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="is the disk full"):
+        patch.setattr(rasterio.shutil, "copy", fail)
+        fuse(network, files, out)
+    assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work"]
+    fuse(network, files, out, on_row=lambda row, _: rows.append(row))
+    assert read(out).shape == (8, 384, 384) and rows == [] == leftovers(tmp_path)
+
+
+def test_another_no_data_value_is_kept(network, scene, tmp_path):
+    ms = scene.ms.copy()
+    ms[:, :8] = 65535
+    files = (
+        write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=65535),
+        write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
+    )
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        image = file.read()
+        assert file.nodata == 65535
+    assert (image[:, :32] == 65535).all() and (image[:, 32:] <= 2047).all()
+
+
+def test_sizes_that_do_not_fit_are_cropped_to_common_ground(network, scene, tmp_path):
+    files = (
+        write_tif(tmp_path / "ms.tif", scene.ms[:, :, :61], 1.2),
+        write_tif(tmp_path / "pan.tif", scene.pan[None, 6:, :250], 0.3, shift=(0, -1.8)),
+    )
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        assert file.shape == (4 * 94, 4 * 61)
+        assert file.transform.f == pytest.approx(CORNER[1] - 2.4)
+
+
+BAD = {
+    "a fraction of a pixel": (lambda s: {"shift": (0.1, 0)}, "whole PAN pixels"),
+    "elsewhere": (lambda s: {"shift": (5000, 0)}, "do not overlap"),
+    "no coordinate system": (lambda s: {"crs": None}, "coordinate system"),
+    "too many bands": (lambda s: {"image": np.stack([s.pan] * 2)}, "2 bands"),
+    "reflectances": (lambda s: {"image": s.pan[None] / np.float32(2047)}, "whole digital"),
+    "16 bits": (lambda s: {"image": s.pan[None] * np.uint16(30)}, "expected 0 to 2047"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_pairs_that_do_not_fit_are_refused(network, scene, files, tmp_path, what):
+    make, message = BAD[what]
+    options = {"image": scene.pan[None], "pixel": 0.3} | make(scene)
+    pan = write_tif(tmp_path / "bad.tif", **options)
+    with pytest.raises(DataError, match=message):
+        fuse(network, (files[0], pan), tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists() and leftovers(tmp_path) == []
+
+
+def test_one_process_at_a_time_makes_a_result(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    with FileLock(tmp_path / ".out.tif.lock"), pytest.raises(DataError, match="another process"):
+        fuse(network, files, out)
+    assert not out.exists()
+
+
+def test_files_are_not_overwritten_unasked(network, files, tmp_path):
+    out = tmp_path / "out.tif"
+    out.write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        fuse(network, files, out)
+    with pytest.raises(DataError, match="is an input"):
+        fuse(network, files, files[0], overwrite=True)
+    assert out.read_text() == "mine"
+    fuse(network, files, out, overwrite=True)
+    assert read(out).shape == (8, 384, 384)
+
+
+@pytest.mark.parametrize("what", ["pipe", "link to itself", "folder", "nothing"])
+def test_what_is_no_file_is_refused(network, files, tmp_path, what):
+    files[1].unlink()
+    if what == "pipe":
+        os.mkfifo(files[1])  # to open it would wait for ever
+    elif what == "link to itself":
+        files[1].symlink_to(files[1].name)
+    elif what == "folder":
+        files[1].mkdir()
+    with pytest.raises(DataError, match="cannot read"):
+        fuse(network, files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_network_that_gives_nan_is_refused(files, tmp_path):
+    class Broken(torch.nn.Conv2d):
+        bands = 8
+
+        def forward(self, pan, ms, lms):
+            return lms * torch.nan
+
+    with pytest.raises(DataError, match="NaN or infinity"):
+        fuse(Broken(1, 1, 1), files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
+
+
+def test_pixel_types_that_numpy_lacks_are_refused(network, files, scene, tmp_path):
+    with rasterio.open(files[1]) as file:
+        profile = file.profile | {"dtype": "complex_int16"}
+    with rasterio.open(files[1], "w", **profile) as file:
+        file.write(scene.pan[None].astype("c8"))
+    with pytest.raises(DataError, match="complex_int16 values, expected whole digital numbers"):
+        fuse(network, files, tmp_path / "out.tif")
+
+
+def test_a_result_replaces_files_alone_and_no_input_under_another_name(network, files, tmp_path):
+    pipe, link, hard = (tmp_path / name for name in ("pipe", "link.tif", "hard.tif"))
+    os.mkfifo(pipe)
+    link.symlink_to(files[0])
+    hard.hardlink_to(files[1])
+    with pytest.raises(DataError, match="a folder or a device"):
+        fuse(network, files, pipe, overwrite=True)
+    for out in (link, hard):
+        with pytest.raises(DataError, match="is an input"):
+            fuse(network, files, out, overwrite=True)
+    assert pipe.is_fifo() and link.is_symlink()
+
+
+def test_what_a_process_killed_while_writing_left_is_cleared_away(network, files, tmp_path):
+    out = tmp_path / "a [1] & b.tif"
+    mine = tmp_path / ".a 1 & b.tif.9.part"  # of another result
+    for left in (f".{out.name}.9.part", f".{out.name}.9.part.ovr.tmp", f".{out.name}.lock"):
+        (tmp_path / left).touch()
+    mine.touch()
+    fuse(network, files, out, tile=384)
+    assert leftovers(tmp_path) == [mine.name]
+
+
+@pytest.mark.parametrize("damaged", [-2, 0, 1e999, 99, "nonsense"])
+def test_a_damaged_journal_is_not_followed(network, scene, tmp_path, damaged):
+    small = scene.crop(slice(0, 16), slice(0, 8))
+    files = (
+        write_tif(tmp_path / "ms.tif", small.ms, 1.2),
+        write_tif(tmp_path / "pan.tif", small.pan[None], 0.3),
+    )
+
+    def stop(row, total):
+        raise KeyboardInterrupt
+
+    out, rows, journal = tmp_path / "out.tif", [], tmp_path / ".out.tif.journal"
+    tiles = {"tile": 32, "overlap": 4}
+    with pytest.raises(KeyboardInterrupt):
+        fuse(network, files, out, on_row=stop, **tiles)
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"rows": damaged}))
+    fuse(network, files, out, on_row=lambda row, total: rows.append(row), **tiles)
+    assert rows == [1, 2, 3]
+
+
+def test_a_truncated_file_is_a_data_error(network, files, tmp_path):
+    data = files[1].read_bytes()
+    files[1].write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="cannot read"):
+        fuse(network, files, tmp_path / "out.tif")
+    assert leftovers(tmp_path) == []
