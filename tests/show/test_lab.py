@@ -3,6 +3,7 @@
 import pytest
 
 pytest.importorskip("jupyterlab", reason="the extra lab is not installed")
+pytest.importorskip("jupyterlab_myst", reason="the extra lab is not installed")
 pytest.importorskip("jupyter_bokeh", reason="the extra lab is not installed")
 
 from tests.support.lab import run_all, serving, write_notebook
@@ -58,3 +59,38 @@ def test_views_work_live(lab, open_page):
         fault for fault in tab.wrong if "dcf" in fault.lower() or "bokeh" in fault.lower()
     ] == []
     assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
+
+
+TEXT = """
+$$
+x^2 = 2
+$$ (eq-two)
+
+By {eq}`eq-two` a {term}`transfer <PCFT>` is meant.
+
+::::{admonition} Exercise: a root
+:class: tip
+What is $x$?
+
+:::{dropdown} Solution
+It is $\\sqrt 2$.
+:::
+::::
+"""
+
+
+def test_text_reads_as_in_the_book(tmp_path, open_page):
+    write_notebook(tmp_path / "text.ipynb", text=TEXT)
+    with serving(tmp_path) as (address, token):
+        tab = open_page(f"{address}/lab/tree/text.ipynb?token={token}&reset", inside=address)
+        exercise = tab.page.locator(".jp-MarkdownCell aside", has_text="Exercise: a root")
+        exercise.wait_for(timeout=30_000)
+        assert exercise.get_by_text("What is").is_visible()
+        solution = exercise.locator("details")
+        assert solution.get_by_text("It is").is_hidden()
+        solution.locator("summary").click()
+        assert solution.get_by_text("It is").is_visible()
+        text = tab.page.locator(".jp-MarkdownCell").inner_text()
+        assert "By (1) a transfer is meant." in text
+        assert not set("{`$") & set(text)
+        assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []

@@ -16,10 +16,13 @@ from pathlib import Path
 import nbformat
 
 
-def write_notebook(path: Path, *cells: str) -> None:
-    """A notebook of code cells."""
+def write_notebook(path: Path, *cells: str, text: str = "") -> None:
+    """A notebook of a text and code cells."""
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(code.strip()) for code in cells],
+        cells=[
+            nbformat.v4.new_markdown_cell(text.strip()),
+            *(nbformat.v4.new_code_cell(code.strip()) for code in cells),
+        ],
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
         },
