@@ -2,9 +2,13 @@ from . import fusion, imagery, inside, measure, networks, show, training
 from .errors import DataError
 from .fusion.tiled import fuse_scene
 from .imagery.catalogue import load_scene
-from .imagery.scene import Scene
+from .imagery.regions import Window
+from .imagery.scene import Scene, open_scene
 from .imagery.sensors import WV2, WV3, Sensor
+from .imagery.wald import Sample, full_resolution, reduce_resolution
 from .inside.gradcam import GradCAM
+from .measure.metrics import evaluate
+from .networks.one_pass import fuse
 from .networks.registry import build_network
 from .networks.weights import load_released, load_trained
 from .training.loop import fit
@@ -16,10 +20,15 @@ __all__ = [
     "DataError",
     "GradCAM",
     "History",
+    "Sample",
     "Scene",
     "Sensor",
+    "Window",
     "build_network",
+    "evaluate",
     "fit",
+    "full_resolution",
+    "fuse",
     "fuse_scene",
     "fusion",
     "imagery",
@@ -29,6 +38,8 @@ __all__ = [
     "load_trained",
     "measure",
     "networks",
+    "open_scene",
+    "reduce_resolution",
     "show",
     "training",
 ]

@@ -50,7 +50,7 @@ def mtf_glp_fs_parts(
     return details, gains
 
 
-def mtf_glp_fs(sample: Sample, sensor: Sensor) -> np.ndarray:
+def mtf_glp_fs(sample: Sample) -> np.ndarray:
     """MTF-GLP-FS: a Laplacian pyramid matched to the MTF, full-scale gains.
 
     Each band gets the details that PAN has beyond that band's resolution, times one gain for
@@ -58,10 +58,9 @@ def mtf_glp_fs(sample: Sample, sensor: Sensor) -> np.ndarray:
 
     Args:
         sample: Its ``lms`` (C, H, W) and ``pan`` (H, W) are used.
-        sensor: Gives the MTF gains.
 
     Returns:
         (C, H, W) float64.
     """
-    details, gains = mtf_glp_fs_parts(sample.lms, sample.pan, sensor)
+    details, gains = mtf_glp_fs_parts(sample.lms, sample.pan, sample.sensor)
     return np.asarray(sample.lms, np.float64) + gains[:, None, None] * details

@@ -23,24 +23,33 @@ from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.catalogue import load_scene, scene_name
-from dcfnet.imagery.patches import REGIONS, Window, patch_windows
+from dcfnet.imagery.patches import patch_windows
+from dcfnet.imagery.regions import SPLITS, Split, Window
 from dcfnet.imagery.sensors import WV3, Sensor, get_sensor
+from dcfnet.imagery.tensors import as_tensor
 from dcfnet.imagery.wald import Sample, reduce_resolution
 from dcfnet.paths import data_dir, written_whole
 
 __all__ = ["PatchDataset", "build_data", "check_h5", "data_file", "write_h5"]
 
 
-def data_file(split: str, scene: str | None = None) -> Path:
-    """Where the built file of a split lies, ``data/<scene>/<split>.h5``.
+def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
+    """Where the built file of a split lies.
+
+    It is ``data/<scene>/<split>.h5``, for fold k above 0 ``data/<scene>/fold<k>/<split>.h5``.
 
     Args:
         split: ``"train"``, ``"valid"`` or ``"test"``.
         scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+        fold: Which division of the scene, see `dcfnet.imagery.regions`.
+
+    Raises:
+        DataError: There is no such split.
     """
-    if split not in REGIONS:
-        raise DataError(f"unknown split {split!r}: expected one of {', '.join(REGIONS)}")
-    return data_dir() / scene_name(scene) / f"{split}.h5"
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    folder = data_dir() / scene_name(scene)
+    return (folder / f"fold{fold}" if fold else folder) / f"{split}.h5"
 
 
 def write_h5(
@@ -48,7 +57,6 @@ def write_h5(
     sample: Sample,
     windows: Sequence[Window],
     *,
-    sensor: Sensor = WV3,
     progress: bool = False,
 ) -> None:
     """Write patches in the layout of PanCollection.
@@ -61,7 +69,6 @@ def write_h5(
         path: File to write; an older one is replaced.
         sample: From :func:`dcfnet.imagery.wald.reduce_resolution`.
         windows: From :func:`patch_windows`, all of one size.
-        sensor: Noted in the file's attributes.
         progress: Show a progress bar.
 
     Raises:
@@ -76,7 +83,7 @@ def write_h5(
         _SafeForHDF5(temporary, "w+b") as disk,
     ):
         with h5py.File(disk, "w") as file:
-            file.attrs["sensor"] = sensor.name
+            file.attrs["sensor"] = sample.sensor.name
             sets = {
                 key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
                 for key, array in _as_patch(sample, windows[0]).items()
@@ -132,15 +139,18 @@ class _SafeForHDF5(io.FileIO):
 
 
 def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:
-    cut = sample.crop(window.rows, window.cols)
+    cut = sample.crop(*window)
     return {"gt": cut.gt, "ms": cut.ms, "lms": cut.lms, "pan": cut.pan[None]}
 
 
-def build_data(scene: str | None = None, *, progress: bool = True) -> dict[str, Path]:
+def build_data(
+    scene: str | None = None, *, fold: int = 0, progress: bool = True
+) -> dict[Split, Path]:
     """Build train, valid and test files of a scene under :func:`data_dir`.
 
     Args:
         scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+        fold: Which division of the scene, see `dcfnet.imagery.regions`.
         progress: Show a progress bar for each file.
 
     Returns:
@@ -149,13 +159,11 @@ def build_data(scene: str | None = None, *, progress: bool = True) -> dict[str, 
     Raises:
         DataError: There is no such scene, or the files cannot be written.
     """
-    loaded = load_scene(scene)
-    sample = reduce_resolution(loaded)
-    paths = {split: data_file(split, scene) for split in REGIONS}
+    sample = reduce_resolution(load_scene(scene))
+    paths = {split: data_file(split, scene, fold) for split in SPLITS}
     with _alone(paths["train"].parent):
         for split, path in paths.items():
-            windows = patch_windows(sample, split)
-            write_h5(path, sample, windows, sensor=loaded.sensor, progress=progress)
+            write_h5(path, sample, patch_windows(sample, split, fold=fold), progress=progress)
     return paths
 
 
@@ -389,9 +397,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             raise IndexError(f"patch {index} of {self._length}")
         file = self._opened()
         index %= self._length
-        scale = np.float32(self.sensor.max_value)
         patch = {key: _read_patch(file, self.path, key, index) for key in self.keys}
-        return {key: torch.from_numpy(v.astype(np.float32) / scale) for key, v in patch.items()}
+        return {key: as_tensor(image, self.sensor) for key, image in patch.items()}
 
     def _opened(self) -> h5py.File:
         # An HDF5 handle must not be shared with a forked worker.

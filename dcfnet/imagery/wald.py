@@ -8,17 +8,20 @@ decimation, and interpolation with a 23-tap polynomial filter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from scipy.ndimage import convolve1d
 from scipy.signal import fftconvolve
+from torch import Tensor
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.regions import Split, regions
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.tensors import as_tensor
 
 __all__ = [
     "Sample",
@@ -51,6 +54,13 @@ class Sample:
         lms: ``ms`` interpolated to the grid of ``gt``, (C, H, W) float32.
         pan: PAN reduced by 4 and rounded, (H, W) uint16.
         mask: (H, W) bool, True where there is data.
+        sensor: What took the images.
+        name: Of the scene.
+        attribution: The line that every figure of it carries.
+
+    Example:
+        >>> test = reduce_resolution(load_scene()).region("test")  # doctest: +SKIP
+        >>> fused = model(*test.inputs())                          # doctest: +SKIP
     """
 
     gt: np.ndarray | None
@@ -58,6 +68,15 @@ class Sample:
     lms: np.ndarray
     pan: np.ndarray
     mask: np.ndarray
+    sensor: Sensor
+    name: str = ""
+    attribution: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the fine grid."""
+        height, width = self.pan.shape
+        return height, width
 
     def crop(self, rows: slice, cols: slice) -> Sample:
         """The part of the sample in a window of its fine grid.
@@ -69,22 +88,62 @@ class Sample:
         Raises:
             ValueError: A border does not fall on a pixel of ``ms``.
         """
-        h, w = self.pan.shape
-        y0, y1, _ = rows.indices(h)
-        x0, x1, _ = cols.indices(w)
+        y0, y1, _ = rows.indices(self.shape[0])
+        x0, x1, _ = cols.indices(self.shape[1])
         if any(edge % 4 for edge in (y0, y1, x0, x1)):
             raise ValueError(
                 f"rows {y0}:{y1} and columns {x0}:{x1} cut through MS pixels; use multiples of 4"
             )
         fine = (slice(y0, y1), slice(x0, x1))
         coarse = (slice(y0 // 4, y1 // 4), slice(x0 // 4, x1 // 4))
-        return Sample(
+        return replace(
+            self,
             gt=None if self.gt is None else self.gt[:, *fine],
             ms=self.ms[:, *coarse],
             lms=self.lms[:, *fine],
             pan=self.pan[fine],
             mask=self.mask[fine],
         )
+
+    def region(self, split: Split, fold: int = 0) -> Sample:
+        """The part of a whole scene that is for training, testing or validation.
+
+        Args:
+            split: ``"train"``, ``"test"`` or ``"valid"``.
+            fold: Which division of the scene, see `dcfnet.imagery.regions`.
+
+        Raises:
+            DataError: There is no such split or fold, or the region lies in two pieces.
+        """
+        pieces = regions(self.shape, split, fold)
+        if len(pieces) > 1:
+            raise DataError(
+                f"the {split} region of fold {fold} lies in {len(pieces)} pieces: expected one; "
+                "crop each of dcfnet.imagery.regions.regions(sample.shape, split, fold)"
+            )
+        return self.crop(*pieces[0])
+
+    def inputs(
+        self, like: torch.device | torch.dtype | Tensor | str = "cpu"
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``pan, ms, lms`` as networks take them, with a leading axis of 1, in [0, 1].
+
+        Args:
+            like: The device, or a tensor whose device and type they shall have.
+        """
+        images = (self.pan[None], self.ms, self.lms)
+        pan, ms, lms = (as_tensor(image, self.sensor, like)[None] for image in images)
+        return pan, ms, lms
+
+    def truth(self, like: torch.device | torch.dtype | Tensor | str = "cpu") -> Tensor:
+        """``gt`` in the same form.
+
+        Raises:
+            DataError: Nobody knows it, at full resolution.
+        """
+        if self.gt is None:
+            raise DataError("at full resolution there is no truth: use reduce_resolution(scene)")
+        return as_tensor(self.gt, self.sensor, like)[None]
 
 
 @lru_cache(maxsize=64)
@@ -248,7 +307,7 @@ def reduce_resolution(scene: Scene) -> Sample:
     ms = _to_digital_numbers(degrade(gt, scene.sensor))
     pan = _to_digital_numbers(reduce_pan(scene.pan[: r * h, : r * w], r))
     lms = exp_upsample(ms, r).astype(np.float32)
-    return Sample(gt=gt, ms=ms, lms=lms, pan=pan, mask=scene.mask[:h, :w])
+    return Sample(gt, ms, lms, pan, scene.mask[:h, :w], scene.sensor, scene.name, scene.attribution)
 
 
 def full_resolution(scene: Scene) -> Sample:
@@ -268,6 +327,9 @@ def full_resolution(scene: Scene) -> Sample:
         lms=np.stack([exp_upsample(band, r).astype(np.float32) for band in scene.ms]),
         pan=scene.pan,
         mask=np.kron(scene.mask, np.ones((r, r), bool)),
+        sensor=scene.sensor,
+        name=scene.name,
+        attribution=scene.attribution,
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, uniform_filter
@@ -34,7 +35,7 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.inside.fields import activations, effective_fields, field_radius
 from dcfnet.inside.gradcam import GradCAM
 from dcfnet.measure import metrics
-from dcfnet.measure.tables import METRICS, Table, with_lower_loss
+from dcfnet.measure.tables import METRICS, with_lower_loss
 from dcfnet.networks import NETWORKS, DCFNet, PansharpeningNetwork, load_trained
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.training.runs import Run, read_runs
@@ -236,7 +237,6 @@ class Patches:
 
 def take_patches(
     sample: Sample,
-    sensor: Sensor,
     count: int | None = None,
     size: int = 64,
     device: torch.device | str = "cpu",
@@ -245,7 +245,6 @@ def take_patches(
 
     Args:
         sample: From `dcfnet.imagery.wald.reduce_resolution`.
-        sensor: Its largest value scales digital numbers to [0, 1].
         count: How many; all of them unless given, or if there are fewer.
         size: Their side on the grid of ``gt``, a multiple of 4.
         device: Where to.
@@ -257,19 +256,9 @@ def take_patches(
     if count is not None and count < len(windows):
         chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
         windows = [windows[i] for i in chosen]
-    crops = [sample.crop(w.rows, w.cols) for w in windows]
-
-    def stack(images: list[np.ndarray]) -> Tensor:
-        values = np.stack(images).astype(np.float32) / np.float32(sensor.max_value)
-        return torch.from_numpy(values).to(device)
-
-    return Patches(
-        stack([c.pan[None] for c in crops]),
-        stack([c.ms for c in crops]),
-        stack([c.lms for c in crops]),
-        stack([c.gt for c in crops]),
-        sensor,
-    )
+    crops = [sample.crop(*window) for window in windows]
+    images = zip(*((*crop.inputs(device), crop.truth(device)) for crop in crops), strict=True)
+    return Patches(*map(torch.cat, images), sample.sensor)
 
 
 def errors(model: PansharpeningNetwork, patches: Patches) -> np.ndarray:
@@ -331,8 +320,8 @@ def _title(network: str) -> str:
 
 def better_results(
     runs: Mapping[str, Run],
-    table: Table,
-    blocks: Mapping[str, Mapping[str, np.ndarray]],
+    table: pd.DataFrame,
+    blocks: pd.DataFrame,
     network: str = "dcfnet",
 ) -> Finding:
     """Claim 2: with a lower training loss come better results.
@@ -343,7 +332,7 @@ def better_results(
     Args:
         runs: By network.
         table: Results over the whole test region, rows named as ``runs``.
-        blocks: Metric to network to a number per block, from `measure_blocks`.
+        blocks: From `dcfnet.measure.tables.by_block`.
         network: The network in question.
     """
     losses = {n: run.history["train_loss"][-5:].mean() for n, run in runs.items()}
@@ -352,9 +341,9 @@ def better_results(
     for other, metric, _ in compared:
         heading, sign = METRICS[metric]
         name = heading.split(" ")[0]
-        gap = sign * (table.rows[network][metric] - table.rows[other][metric])
+        gap = sign * (table.loc[network, metric] - table.loc[other, metric])
         checks.append(Check(f"{name}: better than {_title(other)}", np.array([gap]), "regions"))
-        if metric in blocks:
+        if metric in blocks.columns:
             of_blocks = sign * (blocks[metric][network] - blocks[metric][other])
             shares.append((f"{name} against {_title(other)}", (of_blocks > 0).mean()))
     wins = sum(won for *_, won in compared)
@@ -367,7 +356,7 @@ def better_results(
         "Better test results where the training loss is lower",
         "SAM, ERGAS and Q2n on the test region",
         number,
-        "cannot be tested here" if word == "cannot be tested" else word,  # type: ignore[arg-type]
+        word,  # type: ignore[arg-type]
         tuple(checks),
         tuple(f"{what}: better in {share:.0%} of the blocks" for what, share in shares),
     )

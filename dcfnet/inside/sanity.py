@@ -174,7 +174,7 @@ def closed(model: nn.Module, part: str | None) -> Iterator[None]:
 
     Example:
         >>> with closed(model, "pcft2"):
-        ...     fused = fuse_sample(model, patch, sensor)
+        ...     fused = fuse(model, patch)
     """
     if part is None:
         yield

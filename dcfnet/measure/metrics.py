@@ -18,7 +18,7 @@ from torchmetrics.functional.image import (
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.wald import exp_upsample, mtf_filter, reduce_pan
+from dcfnet.imagery.wald import Sample, exp_upsample, mtf_filter, reduce_pan
 
 __all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc", "shift"]
 
@@ -217,26 +217,6 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
     return float(total / count) if count else float("nan")
 
 
-def evaluate(gt: np.ndarray, fused: np.ndarray, sensor: Sensor) -> dict[str, float]:
-    """All metrics that need the truth.
-
-    Args:
-        gt: Truth, (C, H, W), digital numbers.
-        fused: Fused image, (C, H, W), digital numbers.
-        sensor: Gives ratio and largest value.
-
-    Returns:
-        ``sam`` (degrees), ``ergas``, ``q2n``, ``scc``, ``psnr`` (dB).
-    """
-    return {
-        "sam": sam(gt, fused),
-        "ergas": ergas(gt, fused, sensor.ratio),
-        "q2n": q2n(gt, fused),
-        "scc": scc(gt, fused),
-        "psnr": psnr(gt, fused, sensor.max_value),
-    }
-
-
 def d_lambda(lms: np.ndarray, fused: np.ndarray, sensor: Sensor) -> float:
     """Spectral distortion D_lambda without a truth (Khan et al., 2009).
 
@@ -323,6 +303,32 @@ def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) ->
         sensor: Gives the MTF gains.
     """
     return (1 - d_lambda(lms, fused, sensor)) * (1 - d_s(lms, fused, pan))
+
+
+def evaluate(sample: Sample, fused: np.ndarray) -> dict[str, float]:
+    """All metrics that the sample allows.
+
+    Args:
+        sample: With its truth, or at full resolution.
+        fused: Fused image of it, (C, H, W), digital numbers.
+
+    Returns:
+        With a truth ``sam`` (degrees), ``ergas``, ``q2n``, ``scc`` and ``psnr`` (dB); without one
+        ``d_lambda``, ``d_s`` and ``hqnr``.
+    """
+    sensor = sample.sensor
+    if sample.gt is None:
+        spectral = d_lambda(sample.lms, fused, sensor)
+        spatial = d_s(sample.lms, fused, sample.pan)
+        # A product of the two, which need not be measured again for it.
+        return {"d_lambda": spectral, "d_s": spatial, "hqnr": (1 - spectral) * (1 - spatial)}
+    return {
+        "sam": sam(sample.gt, fused),
+        "ergas": ergas(sample.gt, fused, sensor.ratio),
+        "q2n": q2n(sample.gt, fused),
+        "scc": scc(sample.gt, fused),
+        "psnr": psnr(sample.gt, fused, sensor.max_value),
+    }
 
 
 def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[float, float]:

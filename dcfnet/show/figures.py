@@ -12,21 +12,16 @@ from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from dcfnet.imagery.composite import composite
-from dcfnet.imagery.patches import Window
-from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
-from dcfnet.networks import DCFNet, PansharpeningNetwork
+from dcfnet.networks import DCFNet
 
 __all__ = [
     "Look",
-    "as_inputs",
     "fusion_figure",
     "look",
     "part_table",
@@ -34,14 +29,13 @@ __all__ = [
     "pcft_parts",
     "pictured",
     "transfer_part",
-    "windows_at",
 ]
 
 Relu = Literal["after", "before"]
 Hook = Literal["arrives", "last convolution"]
 
 PLACES = {"roof": (0.125, 0.42), "car park": (0.356, 0.04), "trees": (0.846, 0.33)}
-"""What the chapters look at: fractions of the test region's height and width, see `windows_at`."""
+"""What the chapters look at: fractions of the test region's height and width."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,24 +64,9 @@ class Look:
         return self.parts[part].map(relu)[band, 0].cpu().numpy()
 
 
-def as_inputs(model: PansharpeningNetwork, sample: Sample, sensor: Sensor) -> list[Tensor]:
-    """``pan``, ``ms`` and ``lms`` of a sample as a network takes them, where the network is.
-
-    Returns:
-        Three tensors with a leading axis of 1, divided by the sensor's largest value.
-    """
-    like = next(model.parameters())
-    images = sample.pan[None], sample.ms, sample.lms
-    return [
-        torch.from_numpy(np.array(image, np.float64) / sensor.max_value)[None].to(like)
-        for image in images
-    ]
-
-
 def look(
     model: DCFNet,
     sample: Sample,
-    sensor: Sensor,
     parts: Iterable[str] | None = None,
     region: Region = None,
 ) -> Look:
@@ -96,7 +75,6 @@ def look(
     Args:
         model: The network.
         sample: The patch.
-        sensor: Its sensor.
         parts: Names out of ``model.parts()``; all that depend on learned layers unless given.
         region: Where a band is averaged, see `GradCAM.maps`; the whole patch unless given.
 
@@ -106,57 +84,39 @@ def look(
     if parts is None:  # interpolating MS is no step of the network's own
         parts = [name for name in model.parts() if name != "pcft1.ms_up"]
     with GradCAM(model, parts) as cam:
-        fused = cam(*as_inputs(model, sample, sensor))
+        fused = cam(*sample.inputs(next(model.parameters())))
         maps = cam.maps(region=region)
     return Look(fused=fused[0].cpu().numpy(), parts=maps)
 
 
-def windows_at(
-    rows: slice, cols: slice, places: Mapping[str, tuple[float, float]], size: int = 64
-) -> dict[str, tuple[slice, slice]]:
-    """Windows of a size at places given as fractions, so that scenes of any size have them.
+def pictured(test: Sample, size: int = 64) -> dict[str, Sample]:
+    """The three test patches that the chapters look at.
+
+    They lie at places given as fractions of the region, so that scenes of any size have them.
 
     Args:
-        rows: Rows of the area that they lie in.
-        cols: Its columns.
-        places: Name to the fractions of the area's height and width at which a window's top left
-            corner lies. Corners go to multiples of 4; windows are moved into the area.
+        test: The test region of a scene. On scenes other than Longmont, where the same places
+            show other things, the patches are merely numbered.
         size: Their side, a multiple of 4.
 
     Returns:
-        Name to rows and columns.
+        Name to patch.
 
     Raises:
-        ValueError: The area is smaller than a window.
+        ValueError: The region is smaller than a patch.
     """
 
-    def cut(side: slice, fraction: float) -> slice:
-        length = side.stop - side.start
+    def cut(length: int, fraction: float) -> slice:
         if length < size:
-            raise ValueError(f"an area of {length} pixels holds no window of {size}")
-        first = side.start + min(round(fraction * length / 4) * 4, (length - size) // 4 * 4)
+            raise ValueError(f"a region of {length} pixels holds no patch of {size}")
+        first = min(round(fraction * length / 4) * 4, (length - size) // 4 * 4)
         return slice(first, first + size)
 
-    return {name: (cut(rows, top), cut(cols, left)) for name, (top, left) in places.items()}
-
-
-def pictured(sample: Sample, area: Window, scene: str) -> dict[str, Sample]:
-    """The three test patches of 64 x 64 pixels that the chapters look at.
-
-    Args:
-        sample: Of a whole scene.
-        area: Its test region.
-        scene: The scene's name; on scenes other than Longmont, where the same places show other
-            things, the patches are merely numbered.
-
-    Returns:
-        Name to patch.
-    """
-    places = PLACES
-    if scene != "wv3-longmont":
-        places = {f"patch {i}": place for i, place in enumerate(PLACES.values(), 1)}
-    windows = windows_at(area.rows, area.cols, places)
-    return {name: sample.crop(rows, cols) for name, (rows, cols) in windows.items()}
+    names = PLACES if test.name == "wv3-longmont" else [f"patch {i}" for i in (1, 2, 3)]
+    return {
+        name: test.crop(*map(cut, test.shape, place))
+        for name, place in zip(names, PLACES.values(), strict=True)
+    }
 
 
 def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int = 3) -> str:
@@ -208,14 +168,12 @@ def fusion_figure(
     model: DCFNet,
     found: Look,
     sample: Sample,
-    sensor: Sensor,
     band: int,
     *,
     hook: Hook = "arrives",
     relu: Relu = "after",
     shared: bool = True,
     limits: np.ndarray | None = None,
-    attribution: str = "",
 ) -> Figure:
     """Figure 2: the last dynamic fusion. Targets are rows, sources columns.
 
@@ -226,14 +184,12 @@ def fusion_figure(
         model: The network that was looked at.
         found: From `look`, of this patch.
         sample: The patch.
-        sensor: Its sensor.
         band: Whose maps, from 0.
         hook: The transfer as it arrives at its target, or its last convolution.
         relu: After the sum over channels, or before it.
         shared: One scale for all feature maps and one for all maps; else each has its own, and
             none can be compared with another.
         limits: Of the composites, from `band_limits`; of this patch unless given.
-        attribution: The scene's line, set small below.
     """
     n = len(model.channels)
     shares = model.stage3.fusion.shares().detach().cpu().numpy()
@@ -247,20 +203,18 @@ def fusion_figure(
         ]
         grid.append([*row, (f"fused branch {i}", f"stage3.fusion.fused.{i}")])
     below = [("concatenation", "head.concat")]
-    return _draw(found, grid, below, sample, sensor, band, relu, shared, limits, attribution)
+    return _draw(found, grid, below, sample, band, relu, shared, limits)
 
 
 def pcft_figure(
     model: DCFNet,
     found: Look,
     sample: Sample,
-    sensor: Sensor,
     band: int,
     *,
     relu: Relu = "after",
     shared: bool = True,
     limits: np.ndarray | None = None,
-    attribution: str = "",
 ) -> Figure:
     """Figure 3: the second PCFT. What enters it, its steps, what it makes, the branches beside it.
 
@@ -270,7 +224,7 @@ def pcft_figure(
         ValueError: The network has no second PCFT.
     """
     grid = [list(row) for row in pcft_parts(model)]
-    return _draw(found, grid, [], sample, sensor, band, relu, shared, limits, attribution)
+    return _draw(found, grid, [], sample, band, relu, shared, limits)
 
 
 def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
@@ -308,12 +262,10 @@ def _draw(
     grid: Sequence[Sequence[tuple[str, str] | None]],
     below: Sequence[tuple[str, str]],
     sample: Sample,
-    sensor: Sensor,
     band: int,
     relu: Relu,
     shared: bool,
     limits: np.ndarray | None,
-    attribution: str,
 ) -> Figure:
     """Feature maps over class activation maps in a grid, the patch in two composites last."""
     last = list(grid[-1]) if not below else list(below)
@@ -352,17 +304,17 @@ def _draw(
             axes[2 * i, j].set_title(title, fontsize=9)
         axes[2 * i, 0].set_ylabel("feature map", fontsize=8)
         axes[2 * i + 1, 0].set_ylabel("map", fontsize=8)
-    _composites(axes[-2:, columns - 1], sample, sensor, limits)
+    _composites(axes[-2:, columns - 1], sample, limits)
     if shared:
         bars = (
             "feature map (mean of A)",
-            f"map of band {band + 1}, {sensor.bands[band]} (millionths)",
+            f"map of band {band + 1}, {sample.sensor.bands[band]} (millionths)",
         )
         for mappable, label in zip(shown, bars, strict=True):
             figure.colorbar(
                 mappable, ax=axes, label=label, location="bottom", shrink=0.5, pad=0.01, aspect=40
             )
-    figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
+    figure.supxlabel(sample.attribution, x=0.995, ha="right", fontsize=7, color="0.35")
     return figure
 
 
@@ -374,10 +326,8 @@ def _pixels(axis: Axes, shape: tuple[int, ...]) -> None:
     axis.tick_params(labelsize=7, length=2)
 
 
-def _composites(
-    axes: Sequence[Axes], sample: Sample, sensor: Sensor, limits: np.ndarray | None
-) -> None:
-    image = sample.lms if sample.gt is None else sample.gt
+def _composites(axes: Sequence[Axes], sample: Sample, limits: np.ndarray | None) -> None:
+    image, sensor = sample.lms if sample.gt is None else sample.gt, sample.sensor
     for axis, bands, title in zip(
         axes, (sensor.rgb_135, None), ("bands 5, 3, 1", "natural colour"), strict=True
     ):

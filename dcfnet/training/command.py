@@ -15,7 +15,7 @@ import torch
 from dcfnet.errors import DataError, RunError
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.pancollection import PatchDataset, data_file
-from dcfnet.imagery.patches import REGIONS
+from dcfnet.imagery.regions import SPLITS
 from dcfnet.imagery.sensors import SENSORS, Sensor, get_sensor
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
 from dcfnet.training.runs import History
@@ -140,7 +140,7 @@ def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--data", type=Path, help="HDF5 file")
     data.add_argument(
-        "--split", choices=REGIONS, default="test", help="of the book's scene (default: test)"
+        "--split", choices=SPLITS, default="test", help="of the book's scene (default: test)"
     )
     _add_sensor(parser)
     parser.add_argument(

@@ -11,7 +11,7 @@ from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.fusion.tiles import OVERLAP, TILE, tiles_along
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import full_resolution, reduce_resolution
-from dcfnet.networks.one_pass import fuse_sample
+from dcfnet.networks.one_pass import fuse
 from tests.benchmarks.bench_tiles import displacement
 from tests.support.tiles import Local, jobs, unhurried
 
@@ -29,7 +29,7 @@ def test_tiles_through_ms_pixels_are_refused(network, scene):
 
 def test_one_tile_is_one_pass_away_from_the_borders(network, scene):
     whole = fuse_scene(network, scene, tile=384, device="cpu")
-    expected = fuse_sample(network, full_resolution(scene), scene.sensor)
+    expected = fuse(network, full_resolution(scene))
     inner = np.s_[:, 128:-128, 128:-128]
     difference = np.abs(whole - expected)[inner].max()
     assert difference < 0.5 < np.abs(expected - full_resolution(scene).lms)[inner].max()
@@ -146,7 +146,7 @@ def test_tiles_of_a_local_network_are_one_pass_at_any_size(job):
     if data.all():
         np.testing.assert_allclose(tiled, whole, atol=0.01)
         far = np.s_[:, 36:-36, 36:-36]  # exp_upsample of the whole goes round at its borders
-        one = fuse_sample(Local(), full_resolution(scene), WV3)
+        one = fuse(Local(), full_resolution(scene))
         np.testing.assert_allclose(tiled[far], one[far], atol=0.01)
 
 

@@ -3,7 +3,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
+from dataclasses import replace
+from itertools import combinations, pairwise
 
 import h5py
 import numpy as np
@@ -16,7 +17,9 @@ from torch.utils.data import DataLoader
 
 from dcfnet import WV3, DataError, cli
 from dcfnet.imagery.pancollection import PatchDataset, build_data, check_h5, data_file, write_h5
-from dcfnet.imagery.patches import Window, patch_windows, region
+from dcfnet.imagery.patches import patch_windows
+from dcfnet.imagery.regions import SPLITS, Window, regions
+from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.imagery.wald import Sample
 from dcfnet.training.batches import symmetry
 
@@ -32,6 +35,7 @@ def sample():
         lms=rng.uniform(0, 2047, (8, size, size)).astype(np.float32),
         pan=rng.integers(1, 2048, (size, size), np.uint16),
         mask=np.ones((size, size), bool),
+        sensor=WV3,
     )
 
 
@@ -56,24 +60,34 @@ def write_raw(path, datasets):
 
 
 def test_regions_of_longmont(sample):
-    columns = {split: region(sample, split).cols for split in ("train", "test", "valid")}
+    columns = {split: regions(sample.shape, split)[0].cols for split in ("train", "test", "valid")}
     assert columns == {"train": slice(0, 512), "test": slice(512, 704), "valid": slice(704, 832)}
 
 
 @pytest.mark.parametrize("width", [208, 416, 500, 832, 1000])
 def test_regions_divide_any_width(width):
-    empty = np.zeros((8, 64, width))
-    sample = Sample(gt=empty, ms=None, lms=None, pan=empty[0], mask=None)
-    columns = [region(sample, split).cols for split in ("train", "test", "valid")]
-    assert columns[0].start == 0 and columns[2].stop == width
-    assert columns[0].stop == columns[1].start and columns[1].stop == columns[2].start
-    assert all((c.stop - c.start) > 0 and c.start % 16 == 0 for c in columns)
+    tested = []
+    for fold in range(3):
+        columns = sorted(
+            (cols.start, cols.stop)
+            for split in SPLITS
+            for _, cols in regions((64, width), split, fold)
+        )
+        assert columns[0][0] == 0 and columns[-1][1] == width
+        assert all(a[1] == b[0] for a, b in pairwise(columns))
+        assert all(start < stop and start % 16 == 0 for start, stop in columns)
+        tested += regions((64, width), "test", fold)
+    # No ground is tested on twice.
+    assert all(
+        a.cols.stop <= b.cols.start or b.cols.stop <= a.cols.start
+        for a, b in combinations(tested, 2)
+    )
 
 
 def test_patches_stay_within_their_region_and_overlap_only_in_training(sample):
     counts = {}
     for split in ("train", "valid", "test"):
-        area = region(sample, split)
+        (area,) = regions(sample.shape, split)
         windows = patch_windows(sample, split)
         counts[split] = len(windows)
         covered = np.zeros(sample.pan.shape, int)
@@ -88,16 +102,54 @@ def test_patches_stay_within_their_region_and_overlap_only_in_training(sample):
 def test_patches_without_data_are_left_out(sample):
     mask = sample.mask.copy()
     mask[0, :512] = False
-    masked = Sample(sample.gt, sample.ms, sample.lms, sample.pan, mask)
+    masked = replace(sample, mask=mask)
     assert len(patch_windows(masked, "train")) == 24 * 15
     assert len(patch_windows(masked, "test")) == 13 * 3
 
 
 def test_a_region_too_small_for_a_patch_is_refused(sample):
-    with pytest.raises(DataError, match="no 256 x 256 patch.*valid region of 832 x 128"):
+    with pytest.raises(DataError, match="no 256 x 256 patch.*valid region of 832 rows and 128"):
         patch_windows(sample, "valid", size=256)
     with pytest.raises(DataError, match="unknown split"):
         patch_windows(sample, "exam")
+    with pytest.raises(DataError, match="unknown fold"):
+        patch_windows(sample, "test", fold=3)
+
+
+def test_a_region_in_two_pieces(sample):
+    windows = patch_windows(sample, "train", fold=2)
+    starts = [window.cols.start for window in windows]
+    # Piece by piece, each row by row; nothing of what lies between.
+    first = [w for w in windows if w.cols.stop <= 256]
+    assert windows[: len(first)] == first and len(first) == 25 * 7
+    assert min(starts[len(first) :]) == 576 and len(windows) == 25 * 14
+    with pytest.raises(DataError, match="2 pieces"):
+        sample.region("train", fold=2)
+
+
+@pytest.mark.parametrize("fold", range(3))
+def test_the_test_region_is_what_patches_are_cut_from(sample, fold):
+    test = sample.region("test", fold)
+    assert test.shape == (832, 192)
+    rows, cols = patch_windows(sample, "test", fold=fold)[0]
+    assert np.array_equal(test.gt[:, :64, :64], sample.gt[:, rows, cols])
+
+
+def test_inputs_are_values_from_0_to_1_where_one_wants_them(sample):
+    crop = sample.crop(slice(0, 64), slice(0, 32))
+    pan, ms, lms = crop.inputs()
+    assert [tuple(x.shape) for x in (pan, ms, lms)] == [
+        (1, 1, 64, 32),
+        (1, 8, 16, 8),
+        (1, 8, 64, 32),
+    ]
+    assert (
+        pan.dtype == torch.float32 and crop.inputs(torch.ones(1).double())[0].dtype == torch.float64
+    )
+    assert torch.equal(crop.truth()[0], torch.from_numpy(crop.gt.astype(np.float32)) / 2047)
+    assert np.array_equal(as_digital_numbers(ms[0], WV3).round(), crop.ms)
+    with pytest.raises(DataError, match="no truth"):
+        replace(crop, gt=None).truth()
 
 
 def test_a_crop_through_an_ms_pixel_is_refused(sample):
@@ -340,11 +392,8 @@ def test_data_command_builds_what_the_book_reads_and_the_same_again(tmp_path, mo
 
 def test_who_builds_data_waits_for_who_builds_it_already(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
-    monkeypatch.setattr(
-        "dcfnet.imagery.pancollection.load_scene", lambda _: SimpleNamespace(sensor=WV3)
-    )
-    monkeypatch.setattr("dcfnet.imagery.patches.reduce_resolution", lambda scene: None)
-    monkeypatch.setattr("dcfnet.imagery.patches.patch_windows", lambda *_: None)
+    for act in ("load_scene", "reduce_resolution", "patch_windows"):
+        monkeypatch.setattr(f"dcfnet.imagery.pancollection.{act}", lambda *_, **__: None)
     written = []
     monkeypatch.setattr(
         "dcfnet.imagery.pancollection.write_h5", lambda path, *_, **__: written.append(path)
@@ -379,7 +428,7 @@ def samples(draw):
 
     lms = chance.uniform(-2047, 2 * 2047, (8, h, w)).astype(draw(st.sampled_from(("f4", "f8"))))
     mask = chance.random((h, w)) > draw(st.sampled_from((0, 0.001, 0.01)))
-    return Sample(image(8, h, w), image(8, h // 4, w // 4), lms, image(h, w), mask)
+    return Sample(image(8, h, w), image(8, h // 4, w // 4), lms, image(h, w), mask, WV3)
 
 
 @properties
@@ -415,7 +464,7 @@ def test_any_patches_are_read_as_they_were_written(tmp_path_factory, sample, dat
 @given(samples(), st.sampled_from(("train", "valid", "test")), st.integers(1, 4), st.integers(1, 4))
 def test_patches_are_all_those_with_data_and_no_other(sample, split, size, stride):
     size, stride = 4 * size, 4 * stride
-    area = region(sample, split)
+    (area,) = regions(sample.shape, split)
     expected = [
         (y, x)
         for y in range(0, sample.pan.shape[0], stride)

@@ -1,13 +1,13 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from dcfnet.imagery.sensors import WV3
 from dcfnet.inside import claims
 from dcfnet.inside.claims import Check, Finding, FindingTable, Patches, switched_off, verdict
-from dcfnet.measure.tables import Table
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.training.runs import COLUMNS, History
@@ -101,8 +101,8 @@ def test_better_results_asks_only_where_the_loss_is_lower():
         "pnn": {"sam": 3.0, "ergas": 1.0, "q2n": 0.8},
         "pannet": {"sam": 1.0, "ergas": 1.0, "q2n": 1.0},
     }
-    blocks = {"sam": {"dcfnet": np.array([1.0, 3.0]), "pnn": np.array([2.0, 2.0])}}
-    found = claims.better_results(runs, Table(rows), blocks)
+    blocks = pd.DataFrame({("sam", "dcfnet"): [1.0, 3.0], ("sam", "pnn"): [2.0, 2.0]})
+    found = claims.better_results(runs, pd.DataFrame.from_dict(rows, orient="index"), blocks)
     assert [check.holds for check in found.checks] == [True, False, True]
     assert found.verdict == "mixed"
     assert found.notes == ("SAM against PNN: better in 50% of the blocks",)

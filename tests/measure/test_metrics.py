@@ -24,11 +24,17 @@ def full_resolution():
 @pytest.fixture(scope="module")
 def glp_sample():
     gt, lms, pan = golden.gt_image(), golden.lms_image(), golden.pan_image()
-    return Sample(gt=gt, ms=None, lms=lms, pan=pan, mask=None)
+    return Sample(gt=gt, ms=None, lms=lms, pan=pan, mask=None, sensor=WV3)
+
+
+def of(gt, fused):
+    """All metrics of an image whose truth is known."""
+    sample = Sample(gt=gt, ms=None, lms=None, pan=gt[0], mask=None, sensor=WV3)
+    return evaluate(sample, fused)
 
 
 def test_metrics_golden(images):
-    found = evaluate(*images, WV3)
+    found = of(*images)
     for name, expected in golden.GT_VS_FUSED.items():
         assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
@@ -60,23 +66,23 @@ def test_full_resolution_golden(full_resolution):
 def test_mtf_glp_fs_golden(glp_sample):
     _, gains = mtf_glp_fs_parts(glp_sample.lms, glp_sample.pan, WV3)
     assert_allclose(gains, golden.GLP_GAIN, rtol=1e-9)
-    fused = mtf_glp_fs(glp_sample, WV3)
+    fused = mtf_glp_fs(glp_sample)
     assert_allclose(fused.mean(), golden.GLP_MEAN, rtol=1e-9)
     assert_allclose([fused[i] for i in golden.GLP], list(golden.GLP.values()), rtol=1e-9)
-    found = evaluate(glp_sample.gt, fused, WV3)
+    found = evaluate(glp_sample, fused)
     for name, expected in golden.GLP_METRICS.items():
         assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
 def test_exp_golden(glp_sample):
-    found = evaluate(glp_sample.gt, exp(glp_sample), WV3)
+    found = evaluate(glp_sample, exp(glp_sample))
     for name, expected in golden.EXP_METRICS.items():
         assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
 def test_an_image_with_itself_is_perfect(images):
     gt = images[0][:, :96, :96]
-    found = evaluate(gt, gt, WV3)
+    found = of(gt, gt)
     assert_allclose([found["sam"], found["ergas"]], 0, atol=1e-5)
     assert_allclose([found["q2n"], found["scc"]], 1, rtol=1e-12)
     assert found["psnr"] == np.inf
@@ -112,7 +118,7 @@ def test_metrics_do_not_depend_on_the_order_of_bands_in_both(metric, images):
 
 def test_constant_images():
     flat = np.full((8, 64, 64), 500.0)
-    found = evaluate(flat, flat, WV3)
+    found = of(flat, flat)
     assert found["q2n"] == pytest.approx(1)
     assert found["sam"] == pytest.approx(0, abs=1e-5)
     assert found["ergas"] == 0
@@ -189,8 +195,8 @@ def test_d_s_needs_a_whole_block():
 
 def test_flipped_images_can_be_measured(images):
     gt, fused = (image[:, :64, :64] for image in images)
-    expected = evaluate(gt, fused, WV3)
-    found = evaluate(gt[:, ::-1, ::-1], fused[:, ::-1, ::-1], WV3)
+    expected = of(gt, fused)
+    found = of(gt[:, ::-1, ::-1], fused[:, ::-1, ::-1])
     for name, value in expected.items():
         assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
 

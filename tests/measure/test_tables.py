@@ -1,22 +1,21 @@
 """Tables of methods, and the sureness of differences."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dcfnet import WV3
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.classical import exp
-from dcfnet.imagery.wald import full_resolution, reduce_resolution
+from dcfnet.imagery.wald import Sample, full_resolution, reduce_resolution
 from dcfnet.measure import metrics
 from dcfnet.measure.tables import (
-    BlockTable,
-    Table,
-    measure,
-    measure_blocks,
-    measure_no_reference,
+    by_block,
+    by_method,
     paired_difference,
-    rows_of_blocks,
     standing,
+    styled,
+    styled_differences,
     with_lower_loss,
 )
 
@@ -26,26 +25,32 @@ def gt():
     return np.random.default_rng(0).uniform(100, 900, (8, 96, 64))
 
 
+def known(gt):
+    return Sample(gt=gt, ms=None, lms=gt, pan=gt[0], mask=None, sensor=WV3)
+
+
 def test_the_numbers_are_the_metrics(gt):
     images = {"good": gt + 1, "bad": gt * 1.2 + 30}
-    table = measure(gt, images, WV3, "A trial")
+    table = by_method(known(gt), images)
     for name, image in images.items():
-        assert table.rows[name] == metrics.evaluate(gt, image, WV3)
-    assert {table.best(metric) for metric in ("sam", "ergas", "q2n", "psnr")} == {"good"}
-    page = table._repr_html_()
-    assert page.count("<strong>") == 5 and "A trial" in page
-    assert f"{table.rows['good']['ergas']:.4f}" in repr(table)
+        assert table.loc[name].to_dict() == metrics.evaluate(known(gt), image)
+    page = styled(table, "A trial").to_html()
+    assert page.count("font-weight: bold") == 1  # one rule, for these five cells
+    assert all(f"_row0_col{i}" in page.split("{")[0] for i in range(5))
+    assert "A trial" in page and "ERGAS ↓" in page
+    assert f"{table.loc['good', 'ergas']:.4f}" in page
 
 
 def test_names_are_escaped():
-    assert "<b>" not in Table({"<b>": {"sam": 1.0}}, "<b>")._repr_html_()
+    assert "<b>" not in styled(pd.DataFrame({"sam": {"<b>": 1.0}}), "<b>").to_html()
 
 
 def test_blocks_without_data_are_left_out(gt):
     gt[:, 70, 3] = 0
-    found = measure_blocks(gt, {"itself": gt, "off": gt + 2}, lambda a, b: (b - a).mean(), 32)
+    images = {"itself": gt, "off": gt + 2}
+    found = by_block(known(gt), images, {"mean": lambda a, b: (b - a).mean()}, 32)["mean"]
     assert np.allclose(found["itself"], 0) and np.allclose(found["off"], 2)
-    assert len(found["off"]) == 5  # of six
+    assert list(found.index) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)]  # of six
 
 
 def test_the_interval_holds_the_mean_and_repeats():
@@ -74,13 +79,14 @@ def scene():
 
 def test_exp_has_its_metrics(scene):
     sample = reduce_resolution(scene).crop(slice(0, 96), slice(0, 96))
-    table = measure(sample.gt, {"EXP": exp(sample)}, scene.sensor)
-    assert table.rows["EXP"] == metrics.evaluate(sample.gt, sample.lms, scene.sensor)
+    table = by_method(sample, {"EXP": exp(sample)})
+    assert table.loc["EXP", "ergas"] == metrics.ergas(sample.gt, sample.lms)
+    assert table.loc["EXP", "q2n"] == metrics.q2n(sample.gt, sample.lms)
 
 
 def test_numbers_without_a_truth(scene):
     sample = full_resolution(scene).crop(slice(0, 128), slice(0, 128))
-    row = measure_no_reference(sample, {"EXP": exp(sample)}, scene.sensor).rows["EXP"]
+    row = by_method(sample, {"EXP": exp(sample)}).loc["EXP"]
     assert row["d_lambda"] == metrics.d_lambda(sample.lms, sample.lms, scene.sensor)
     assert row["d_s"] == metrics.d_s(sample.lms, sample.lms, sample.pan)
     assert row["hqnr"] == metrics.hqnr(sample.lms, sample.lms, sample.pan, scene.sensor)
@@ -103,38 +109,39 @@ def test_groups_count_once():
 
 def test_the_table_of_blocks(gt):
     gt[:, 70, 3] = 0
-    assert list(rows_of_blocks(gt, 32)) == [0, 0, 1, 1, 2]
-    images = {"one": gt + 1, "five": gt + 5}
-    blocks = {"sam": measure_blocks(gt, images, metrics.sam, 32)}
-    table = BlockTable(blocks, "one", "<i>", rows_of_blocks(gt, 32))
-    mean, low, high = table.difference("sam", "five")
+    blocks = by_block(known(gt), {"one": gt + 1, "five": gt + 5}, size=32)
+    groups = [0, 0, 1, 1, 2]
+    mean, low, high = paired_difference(blocks["sam"]["one"], blocks["sam"]["five"], groups=groups)
     expected = blocks["sam"]["one"].mean() - blocks["sam"]["five"].mean()
     assert low <= mean <= high < 0 and mean == pytest.approx(expected)
-    for text in (repr(table), table._repr_html_()):
-        assert f"{mean:+.3f}" in text and f"[{low:+.3f}, {high:+.3f}]" in text
-        assert f"{blocks['sam']['one'].mean():.3f} ± " in text
-    assert "<i>" not in table._repr_html_()
+    page = styled_differences(blocks, "one", "<i>").to_html()
+    assert f"{mean:+.3f}" in page and f"[{low:+.3f}, {high:+.3f}]" in page
+    assert f"{blocks['sam']['one'].mean():.3f} ± " in page
+    assert "<i>" not in page
 
 
-ROWS = {
-    "ours": {"sam": 2.0, "ergas": 2.0, "q2n": 0.9},
-    "near": {"sam": 2.5, "ergas": 2.1, "q2n": 0.91},
-    "far": {"sam": 3.0, "ergas": 1.0, "q2n": 0.8},
-}
+ROWS = pd.DataFrame.from_dict(
+    {
+        "ours": {"sam": 2.0, "ergas": 2.0, "q2n": 0.9},
+        "near": {"sam": 2.5, "ergas": 2.1, "q2n": 0.91},
+        "far": {"sam": 3.0, "ergas": 1.0, "q2n": 0.8},
+    },
+    orient="index",
+)
 
 
 def test_where_a_method_stands():
-    lines = standing(Table(ROWS), "ours").splitlines()
+    lines = standing(ROWS, "ours").splitlines()
     assert lines == [
         "ours is not the best in ERGAS, Q2n.",
         "SAM: 2.0000; best, 0.5000 ahead of near.",
         "ERGAS: 2.0000; behind far (by 1.0000).",
         "Q2n: 0.9000; behind near (by 0.0100).",
     ]
-    assert standing(Table(ROWS), "ours", ["sam"]).startswith("ours is the best in all of SAM.")
-    assert "(by 1.0000), near" not in standing(Table(ROWS), "near")
+    assert standing(ROWS, "ours", ["sam"]).startswith("ours is the best in all of SAM.")
+    assert "(by 1.0000), near" not in standing(ROWS, "near")
     with pytest.raises(KeyError):
-        standing(Table(ROWS), "nobody")
+        standing(ROWS, "nobody")
 
 
 @pytest.mark.parametrize(
@@ -142,12 +149,12 @@ def test_where_a_method_stands():
     [
         ({"ours": 1, "near": 2, "far": 0.5}, "mixed", 3),
         ({"ours": 1, "near": 2, "far": 3}, "mixed", 6),
-        ({"ours": 1, "near": 0.9}, "cannot be tested", 0),
+        ({"ours": 1, "near": 0.9}, "cannot be tested here", 0),
         ({"near": 1, "ours": 2}, "not supported", 3),
     ],
 )
 def test_lower_loss_and_results(losses, verdict, count):
     method = min(losses, key=losses.get) if verdict == "not supported" else "ours"
-    found, compared = with_lower_loss(losses, Table(ROWS), method)
+    found, compared = with_lower_loss(losses, ROWS, method)
     assert (found, len(compared)) == (verdict, count)
-    assert with_lower_loss({"ours": 1, "near": 2}, Table(ROWS), "ours", ["sam"])[0] == "supported"
+    assert with_lower_loss({"ours": 1, "near": 2}, ROWS, "ours", ["sam"])[0] == "supported"

@@ -5,7 +5,7 @@ import torch
 from dcfnet import WV3, DataError, build_network
 from dcfnet.imagery.wald import Sample
 from dcfnet.networks import NETWORKS
-from dcfnet.networks.one_pass import fuse_sample
+from dcfnet.networks.one_pass import fuse
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def sample():
         lms=rng.uniform(0, 2047, (8, 48, 64)).astype(np.float32),
         pan=rng.integers(1, 2048, (48, 64), np.uint16),
         mask=np.ones((48, 64), bool),
+        sensor=WV3,
     )
 
 
@@ -24,7 +25,7 @@ def sample():
 def test_digital_numbers_in_and_out(name, sample):
     torch.manual_seed(0)
     model = build_network(name)
-    fused = fuse_sample(model, sample, WV3)
+    fused = fuse(model, sample)
     assert fused.shape == sample.lms.shape and fused.dtype == np.float32
     pan, ms, lms = (
         torch.from_numpy(np.asarray(image, np.float32) / 2047)[None]
@@ -38,8 +39,8 @@ def test_digital_numbers_in_and_out(name, sample):
 def test_the_networks_mode_is_restored_even_after_an_error(sample):
     model = build_network("fusionnet", bands=4).train()
     with pytest.raises(DataError):
-        fuse_sample(model, sample, WV3)
+        fuse(model, sample)
     assert model.training
     model = build_network("fusionnet").train()
-    fuse_sample(model, sample, WV3)
+    fuse(model, sample)
     assert model.training

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from dcfnet.imagery.patches import region
 from dcfnet.imagery.sensors import WV3
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import reduce_resolution
@@ -32,7 +31,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def found(model, patch):
-    return figures.look(model, patch, WV3)
+    return figures.look(model, patch)
 
 
 def test_every_part_has_a_map_of_its_own_size(model, found):
@@ -52,16 +51,11 @@ def test_map_before_the_last_convolution_is_the_detail_itself(model, found, patc
 
 
 def test_patches_lie_in_the_test_region(sample):
-    area = region(sample, "test")
-    patches = figures.pictured(sample, area, "simulated")
+    patches = figures.pictured(sample.region("test"))
     assert list(patches) == ["patch 1", "patch 2", "patch 3"]
     assert all(patch.pan.shape == (64, 64) for patch in patches.values())
-    windows = figures.windows_at(area.rows, area.cols, {"corner": (1.0, 1.0)})
-    rows, cols = windows["corner"]
-    assert rows.stop <= area.rows.stop
-    assert cols.stop <= area.cols.stop
-    with pytest.raises(ValueError, match="holds no window"):
-        figures.windows_at(slice(0, 32), area.cols, {"x": (0, 0)})
+    with pytest.raises(ValueError, match="holds no patch"):
+        figures.pictured(sample.crop(slice(0, 32), slice(0, 64)))
 
 
 def test_table_counts_zeros(model, found):
@@ -75,8 +69,8 @@ def test_table_counts_zeros(model, found):
 @pytest.mark.parametrize("shared", [True, False])
 def test_figures_show_maps_at_their_own_size(model, found, patch, shared):
     for figure, count in (
-        (figures.fusion_figure(model, found, patch, WV3, 3, shared=shared), 2 * 13),
-        (figures.pcft_figure(model, found, patch, WV3, 3, shared=shared), 2 * 10),
+        (figures.fusion_figure(model, found, patch, 3, shared=shared), 2 * 13),
+        (figures.pcft_figure(model, found, patch, 3, shared=shared), 2 * 10),
     ):
         figure.canvas.draw()
         sizes = [a.images[0].get_array().shape for a in figure.axes if a.images]

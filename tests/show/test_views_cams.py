@@ -39,7 +39,9 @@ def patch(seed=0, size=32):
     ms = random.integers(100, 1500, (8, size // 4, size // 4)).astype(np.uint16)
     lms = np.kron(ms, np.ones((4, 4))).astype(np.float32)
     gt = (lms + random.normal(0, 40, lms.shape)).clip(0).astype(np.uint16)
-    return Sample(gt, ms, lms, gt[:5].mean(axis=0).astype(np.uint16), np.ones(gt.shape[1:], bool))
+    return Sample(
+        gt, ms, lms, gt[:5].mean(axis=0).astype(np.uint16), np.ones(gt.shape[1:], bool), WV3
+    )
 
 
 def explorer(patches=None, **options):

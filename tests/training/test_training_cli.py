@@ -140,7 +140,7 @@ def test_ctrl_c_ends_a_command_with_130_and_a_line(command, monkeypatch, tmp_pat
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    for name in ("cli.build_data", "cli.check_h5", "fuse_cli.load_trained"):
+    for name in ("cli.build_data", "cli.check_h5", "fusion.command.load_trained"):
         monkeypatch.setattr(f"dcfnet.{name}", interrupted)
     monkeypatch.setattr("dcfnet.training.command.load_trained", interrupted)
     more = {

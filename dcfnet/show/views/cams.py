@@ -100,7 +100,7 @@ class CamAtlas:
         self.bands = model.bands
         where = next(model.parameters()).device
         self.patches = dict(patches)
-        self._inputs = {name: _inputs(it, sensor, where) for name, it in self.patches.items()}
+        self._inputs = {name: _inputs(it, where) for name, it in self.patches.items()}
         sizes = {tuple(pan.shape[-2:]) for pan, _, _ in self._inputs.values()}
         if len(sizes) != 1:
             raise ValueError(f"expected patches of one size, got {sorted(sizes) or 'no patch'}")
@@ -255,19 +255,14 @@ def _chosen(known: Mapping[str, Part], names: Sequence[str]) -> dict[str, Part]:
     return {name: known[name] for name in names}
 
 
-def _inputs(patch: Sample | Inputs, sensor: Sensor, where: torch.device) -> Inputs:
+def _inputs(patch: Sample | Inputs, where: torch.device) -> Inputs:
     """What the network takes, each with a leading axis of 1."""
     if not isinstance(patch, Sample):
         pan, ms, lms = (image.detach().to(where) for image in patch)
         if pan.ndim != 4 or len(pan) != 1:
             raise ValueError(f"expected one patch, pan (1, 1, H, W), got {tuple(pan.shape)}")
         return pan, ms, lms
-
-    def tensor(image: np.ndarray) -> Tensor:
-        values = np.ascontiguousarray(image, np.float32) / np.float32(sensor.max_value)
-        return torch.from_numpy(values)[None].to(where)
-
-    return tensor(patch.pan[None]), tensor(patch.ms), tensor(patch.lms)
+    return patch.inputs(where)
 
 
 def _edges(box: Box, height: int, width: int) -> tuple[int, int, int, int]:

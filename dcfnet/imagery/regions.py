@@ -1,0 +1,58 @@
+"""Which ground is for training, which for testing and which for validation, divided three ways.
+
+One region for testing soon shapes what is tested there, so there are three *folds*: in each,
+another third of the scene or so is the test region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from dcfnet.errors import DataError
+
+__all__ = ["FOLDS", "SPLITS", "Split", "Window", "regions"]
+
+Split = Literal["train", "test", "valid"]
+SPLITS: tuple[Split, ...] = ("train", "test", "valid")
+
+FOLDS: tuple[Mapping[Split, tuple[tuple[int, int], ...]], ...] = (
+    {"train": ((0, 8),), "test": ((8, 11),), "valid": ((11, 13),)},
+    {"train": ((5, 13),), "test": ((0, 3),), "valid": ((3, 5),)},
+    {"train": ((0, 4), (9, 13)), "test": ((4, 7),), "valid": ((7, 9),)},
+)
+"""Where each split lies in each fold: pieces, from left to right, as thirteenths of the width."""
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels: the rows and columns that it covers."""
+
+    rows: slice
+    cols: slice
+
+
+def regions(shape: tuple[int, int], split: Split, fold: int = 0) -> list[Window]:
+    """The pieces of ground that belong to a split: all rows, some columns, from left to right.
+
+    In fold 0 of the Longmont WorldView-3 sample: columns 0 to 511 train, 512 to 703 test, 704 to
+    831 validation. Other widths are divided in the same proportion, at multiples of 16.
+
+    Args:
+        shape: Rows and columns of the scene's ``gt``.
+        split: ``"train"``, ``"test"`` or ``"valid"``.
+        fold: 0, 1 or 2.
+
+    Raises:
+        DataError: There is no such split or fold.
+    """
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    if fold not in range(len(FOLDS)):
+        raise DataError(f"unknown fold {fold!r}: expected one of 0 to {len(FOLDS) - 1}")
+    height, width = shape
+
+    def column(share: int) -> int:
+        return width if share == 13 else round(width * share / 13 / 16) * 16
+
+    pieces = FOLDS[fold][split]
+    return [Window(slice(0, height), slice(column(a), column(b))) for a, b in pieces]

@@ -1,0 +1,31 @@
+"""Digital numbers become tensors in [0, 1], and tensors digital numbers again: here alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcfnet.imagery.sensors import Sensor
+
+__all__ = ["as_digital_numbers", "as_tensor"]
+
+
+def as_tensor(
+    image: np.ndarray, sensor: Sensor, like: torch.device | torch.dtype | Tensor | str = "cpu"
+) -> Tensor:
+    """Digital numbers divided by the sensor's largest value, float32.
+
+    Args:
+        image: Any shape, any numeric type.
+        sensor: Its ``max_value`` becomes 1.
+        like: Where to, and in which type if it is a type or a tensor, as for `torch.Tensor.to`.
+    """
+    values = np.array(image, np.float32, order="C")
+    values /= np.float32(sensor.max_value)
+    return torch.from_numpy(values).to(like)
+
+
+def as_digital_numbers(values: Tensor, sensor: Sensor) -> np.ndarray:
+    """Values in [0, 1] times the sensor's largest value, float32, neither rounded nor clipped."""
+    return (values.detach().float() * float(sensor.max_value)).cpu().numpy()
