@@ -22,7 +22,7 @@ class RunError(RuntimeError):
     """The folder of a run cannot be used as was asked. The message says what to do."""
 
 
-def unknown(what: str, name: object, known: Iterable[str]) -> str:
+def unknown(what: str, name: object, known: Iterable[object]) -> str:
     """What to say of a name that is not known: names like it, and all names unless they are many.
 
     Args:
@@ -34,7 +34,7 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
         >>> unknown("network", "dcnet", ["pnn", "dcfnet"])
         "unknown network 'dcnet' (did you mean 'dcfnet'?): expected one of pnn, dcfnet"
     """
-    known = list(known)
+    known = [str(each) for each in known]
     like = {each.lower(): each for each in known}
     near = [repr(like[key]) for key in difflib.get_close_matches(str(name).lower(), like, n=3)]
     said = f"unknown {what} {name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")

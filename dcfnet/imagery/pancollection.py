@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.catalogue import load_scene, scene_name
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import SPLITS, Split, Window
@@ -47,7 +47,7 @@ def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
         DataError: There is no such split.
     """
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+        raise DataError(unknown("split", split, SPLITS))
     folder = data_dir() / scene_name(scene)
     return (folder / f"fold{fold}" if fold else folder) / f"{split}.h5"
 

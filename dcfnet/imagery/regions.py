@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 
 __all__ = ["FOLDS", "SPLITS", "Split", "Window", "regions"]
 
@@ -46,9 +46,9 @@ def regions(shape: tuple[int, int], split: Split, fold: int = 0) -> list[Window]
         DataError: There is no such split or fold.
     """
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+        raise DataError(unknown("split", split, SPLITS))
     if fold not in range(len(FOLDS)):
-        raise DataError(f"unknown fold {fold!r}: expected one of 0 to {len(FOLDS) - 1}")
+        raise DataError(unknown("fold", fold, range(len(FOLDS))))
     height, width = shape
 
     def column(share: int) -> int:
