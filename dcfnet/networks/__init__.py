@@ -4,6 +4,7 @@ from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.compared import MSDCNN, PNN, DiCNN, FusionNet, PanNet
 from dcfnet.networks.cost import count_operations, count_parameters
 from dcfnet.networks.dcfnet import DCFNet, DCFNetConfig
+from dcfnet.networks.rebanded import rebanded
 from dcfnet.networks.registry import NETWORKS, build_network
 from dcfnet.networks.weights import load_released, load_trained, load_weights, save_weights
 
@@ -23,5 +24,6 @@ __all__ = [
     "load_released",
     "load_trained",
     "load_weights",
+    "rebanded",
     "save_weights",
 ]

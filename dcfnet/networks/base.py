@@ -27,10 +27,12 @@ class PansharpeningNetwork(nn.Module):
         name: What `dcfnet.build_network` calls it, for example ``"pnn"``.
         title: What tables and figures call it, for example ``"PNN"``.
         bands: C, the number of MS bands.
+        pan_first: Whether its first layer has PAN before the bands, not after them.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    pan_first: ClassVar[bool] = False
 
     def __init__(self, bands: int = 8) -> None:
         super().__init__()

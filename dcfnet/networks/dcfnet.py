@@ -448,6 +448,7 @@ class DCFNet(PansharpeningNetwork):
 
     name: ClassVar[str] = "dcfnet"
     title: ClassVar[str] = "DCFNet"
+    pan_first: ClassVar[bool] = True
 
     def __init__(self, config: DCFNetConfig | None = None) -> None:
         config = config or DCFNetConfig()

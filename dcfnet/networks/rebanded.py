@@ -1,0 +1,83 @@
+"""A trained network for another sensor: its first and last layers, taken over by wavelength."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import Sensor
+from dcfnet.networks.base import PansharpeningNetwork
+from dcfnet.networks.registry import build_network
+
+__all__ = ["rebanded"]
+
+
+def rebanded(model: PansharpeningNetwork, source: Sensor, target: Sensor) -> PansharpeningNetwork:
+    """A network for another sensor, which does what the given one would if it could.
+
+    Where the given network reads a band, the new one reads the target's band that is nearest in
+    wavelength; where it makes one, the new one makes of the source's bands the nearest. So four
+    of eight bands, or bands in another order, start from what was learnt on all: ``new(pan, ms,
+    lms)`` is ``old(pan, ms[near], lms[near])[made]``, up to PanNet's first layer, which mixes
+    bands before it has read them. `dcfnet.adapt` does the rest.
+
+    Args:
+        model: A trained network for the source's bands; it stays as it is.
+        source: The sensor that it was trained for.
+        target: The sensor that it shall be used for.
+
+    Raises:
+        DataError: The network is for another number of bands than the source has.
+    """
+    if model.bands != source.n_bands:
+        raise DataError(
+            f"the network is for {model.bands} bands, {source.title} has {source.n_bands}: pass "
+            "the sensor that it was trained for"
+        )
+    if source.wavelengths == target.wavelengths:
+        return copy.deepcopy(model)
+    near, made = _nearest(source, target), _nearest(target, source)
+    with torch.device("meta"):  # shapes without memory
+        wider = build_network(model.name, model.bands + 1, **model.options).state_dict()
+    new = build_network(model.name, target.n_bands, **model.options)
+    reading = {
+        f"{name}.weight": 0 if isinstance(part, nn.ConvTranspose2d) else 1
+        for name, part in model.named_modules()
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))
+    }
+    state = {}
+    for name, values in model.state_dict().items():
+        for axis, (size, more) in enumerate(zip(values.shape, wider[name].shape, strict=True)):
+            if size == more:  # no axis of bands
+                continue
+            pan = size - model.bands
+            bands, beside = _parted(values.movedim(axis, 0), pan, model.pan_first)
+            if axis == reading.get(name):
+                empty = bands.new_zeros((target.n_bands, *bands.shape[1:]))
+                bands = empty.index_add(0, torch.tensor(near), bands)
+            else:
+                bands = bands[made]
+            both = (beside, bands) if model.pan_first else (bands, beside)
+            values = torch.cat(both).movedim(0, axis)
+        state[name] = values.contiguous()
+    new.load_state_dict(state)
+    return new.train(model.training)
+
+
+def _parted(values: Tensor, pan: int, pan_first: bool) -> tuple[Tensor, Tensor]:
+    """What belongs to bands along the first axis, and what to PAN beside them, if anything."""
+    if pan_first:
+        return values[pan:], values[:pan]
+    return values[: len(values) - pan], values[len(values) - pan :]
+
+
+def _nearest(of: Sensor, among: Sensor) -> list[int]:
+    """For each band of one sensor, which band of another is nearest in wavelength."""
+    distance = np.abs(np.subtract.outer(of.centres, among.centres))
+    nearest: Sequence[int] = distance.argmin(axis=1).tolist()
+    return list(nearest)
