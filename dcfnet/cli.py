@@ -11,8 +11,9 @@ from pathlib import Path
 
 from dcfnet.errors import DataError
 from dcfnet.fusion.command import add_fuse_parser
+from dcfnet.imagery.building import build_data
 from dcfnet.imagery.catalogue import SCENES
-from dcfnet.imagery.pancollection import build_data, check_h5
+from dcfnet.imagery.pancollection import check_h5
 from dcfnet.imagery.sensors import SENSORS, get_sensor
 from dcfnet.paths import data_dir
 from dcfnet.training.command import add_evaluate_parser, add_train_parser

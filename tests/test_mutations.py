@@ -14,7 +14,8 @@ import pytest
 from dcfnet import WV3, DataError, build_network, load_released, load_scene, load_trained
 from dcfnet.errors import RunError
 from dcfnet.fusion.files import fuse_files
-from dcfnet.imagery.pancollection import PatchDataset, check_h5, write_h5
+from dcfnet.imagery.building import write_h5
+from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.networks import load_weights
 from dcfnet.training.runs import History, RunFolder, read_run

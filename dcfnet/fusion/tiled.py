@@ -22,9 +22,9 @@ from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile, tiles_along
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.wald import exp_upsample
 from dcfnet.networks import PansharpeningNetwork
 
 __all__ = ["SceneSource", "Source", "Workers", "fuse_scene", "plan_tiles", "read_tile"]
@@ -229,7 +229,7 @@ def fuse_scene(
 
     The network works on a copy made for inference; the given one stays as it is. Only the result
     grows with the scene. MS is interpolated for each tile with enough ground around it that tiles
-    agree with `dcfnet.imagery.wald.exp_upsample` of the whole, except at the scene's borders,
+    agree with `dcfnet.imagery.filters.exp_upsample` of the whole, except at the scene's borders,
     which are continued by their pixels where that function goes round.
 
     Args:

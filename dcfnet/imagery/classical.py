@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dcfnet.imagery.filters import decimate, exp_upsample, mtf_filter
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.wald import Sample, decimate, exp_upsample, mtf_filter
+from dcfnet.imagery.wald import Sample
 
 __all__ = ["exp", "mtf_glp_fs", "mtf_glp_fs_parts"]
 

@@ -17,8 +17,9 @@ from torchmetrics.functional.image import (
 )
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.filters import exp_upsample, mtf_filter, reduce_pan
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.wald import Sample, exp_upsample, mtf_filter, reduce_pan
+from dcfnet.imagery.wald import Sample
 
 __all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc", "shift"]
 

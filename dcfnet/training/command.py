@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from dcfnet.errors import DataError, RunError
+from dcfnet.imagery.building import data_file
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.pancollection import PatchDataset, data_file
+from dcfnet.imagery.pancollection import PatchDataset
 from dcfnet.imagery.regions import SPLITS
 from dcfnet.imagery.sensors import SENSORS, Sensor, get_sensor
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights

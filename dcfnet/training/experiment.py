@@ -40,8 +40,9 @@ from typing import Any
 
 import torch
 
+from dcfnet.imagery.building import data_file
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.pancollection import PatchDataset, data_file
+from dcfnet.imagery.pancollection import PatchDataset
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.paths import data_dir, written_whole

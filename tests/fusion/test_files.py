@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from dcfnet import WV3, DataError, load_scene, load_trained
 from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene
-from dcfnet.imagery.wald import degrade, full_resolution
+from dcfnet.imagery.filters import degrade
+from dcfnet.imagery.wald import full_resolution
 from tests.support.rasters import CORNER, write_tif
 from tests.support.tiles import Local, jobs, unhurried
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dcfnet import WV2, WV3, DataError, Scene, load_scene
 from dcfnet.imagery.catalogue import SCENES
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.imagery.scene import common_ground, open_scene
-from dcfnet.imagery.wald import exp_upsample, full_resolution, reduce_resolution
+from dcfnet.imagery.wald import full_resolution, reduce_resolution
 
 
 def _installed(package):

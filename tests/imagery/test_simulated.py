@@ -5,11 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 
+from dcfnet.imagery.filters import degrade, exp_upsample
 from dcfnet.imagery.sensors import WV2, WV3
 from dcfnet.imagery.simulated import camera as simulation
 from dcfnet.imagery.simulated.camera import simulate_scene
-from dcfnet.imagery.simulated.landscape import VARIANTS, draw_landscape, kind_of
-from dcfnet.imagery.wald import degrade, exp_upsample
+from dcfnet.imagery.simulated.landscape import draw_landscape
+from dcfnet.imagery.simulated.materials import VARIANTS, kind_of
 
 SIZE = 160
 

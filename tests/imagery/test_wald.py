@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dcfnet import WV3, DataError, Scene
-from dcfnet.imagery.wald import (
+from dcfnet.imagery.filters import (
     decimate,
     degrade,
     exp_upsample,
     mtf_filter,
     mtf_kernel,
     reduce_pan,
-    reduce_resolution,
 )
+from dcfnet.imagery.wald import reduce_resolution
 from tests.support import golden
 
 

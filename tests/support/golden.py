@@ -6,7 +6,7 @@ Produced once, in double precision, on inputs that the formulas below define.
 import numpy as np
 
 from dcfnet import WV3
-from dcfnet.imagery.wald import degrade, exp_upsample
+from dcfnet.imagery.filters import degrade, exp_upsample
 
 
 def gt_image() -> np.ndarray:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from dcfnet import DataError
 from dcfnet.errors import RunError
-from dcfnet.imagery.wald import exp_upsample
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.networks import build_network, load_weights
 from dcfnet.show.plots import LiveCurve
 from dcfnet.training import loop as training

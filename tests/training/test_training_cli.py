@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from dcfnet import DataError, cli
-from dcfnet.imagery.wald import exp_upsample
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.training.command import add_evaluate_parser, add_train_parser
 from dcfnet.training.runs import History
 

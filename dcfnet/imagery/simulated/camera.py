@@ -13,17 +13,11 @@ from scipy import fft
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import convolve1d
 
+from dcfnet.imagery.filters import degrade
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import WV3, Sensor
-from dcfnet.imagery.simulated.landscape import (
-    KNOTS,
-    MATERIALS,
-    VARIANTS,
-    Landscape,
-    draw_landscape,
-    kind_of,
-)
-from dcfnet.imagery.wald import degrade
+from dcfnet.imagery.simulated.landscape import Landscape, draw_landscape
+from dcfnet.imagery.simulated.materials import KNOTS, MATERIALS, VARIANTS, kind_of
 
 __all__ = ["simulate_scene"]
 
@@ -58,7 +52,7 @@ def simulate_scene(size: int = 416, seed: int = 0, sensor: Sensor = WV3) -> Scen
     Returns:
         A scene with ``truth``, the noise-free image that a sensor with these bands and optics
         takes with MS pixels of PAN's size. ``ms`` is ``truth`` degraded as in Wald's protocol
-        (:func:`dcfnet.imagery.wald.degrade`), with noise, in whole digital numbers.
+        (:func:`dcfnet.imagery.filters.degrade`), with noise, in whole digital numbers.
 
     Raises:
         ValueError: ``size`` is too small for a town and a river.

@@ -1,4 +1,4 @@
-"""The ground of the simulated scene: what it is made of and what lies where.
+"""The ground of the simulated scene: what lies where.
 
 Lengths are in metres; x runs east, y runs south, angles turn from x towards y.
 """
@@ -7,115 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-__all__ = ["KNOTS", "MATERIALS", "VARIANTS", "Landscape", "Material", "draw_landscape", "kind_of"]
+from dcfnet.imagery.regions import Window
+from dcfnet.imagery.simulated.materials import VARIANTS, kind_of, spectrum
 
-KNOTS = (400, 450, 500, 550, 600, 650, 700, 750, 800, 900, 1050)
-"""Wavelengths at which reflectance curves are given, in nanometres."""
+__all__ = ["Landscape", "draw_landscape"]
 
-
-class Material(NamedTuple):
-    """Reflectance in percent at ``KNOTS``, fresh and worn, and how much its grain shows."""
-
-    fresh: tuple[float, ...]
-    worn: tuple[float, ...]
-    grain: float
-
-
-# Drawn by hand after the usual shapes: chlorophyll absorbs blue and red and the leaf's cells
-# reflect the near infrared, water swallows it, soils and tiles rise steadily.
-MATERIALS: dict[str, Material] = {
-    "lawn": Material(
-        (3, 3.5, 4.5, 8.5, 5.5, 4.5, 11, 36, 42, 45, 42),
-        (5, 6, 8, 12, 12, 12, 18, 33, 38, 41, 41), 0.08),
-    "meadow": Material(
-        (3, 4, 5.5, 9, 7.5, 7, 13, 30, 35, 38, 37),
-        (6, 8, 10.5, 14, 16, 17, 22, 31, 35, 38, 41), 0.12),
-    "tree": Material(
-        (3, 3.5, 4.5, 9, 5.5, 4, 12, 40, 47, 50, 47),
-        (4, 4.5, 6.5, 12, 9.5, 8, 16, 38, 44, 47, 45), 0.12),
-    "crop": Material(
-        (3, 3, 4, 8, 5, 4, 11, 40, 48, 50, 47),
-        (6, 8, 9.5, 12, 14, 15.5, 18, 22, 25, 29, 34), 0.06),
-    "stubble": Material(
-        (9, 11.5, 14.5, 18, 20.5, 23, 25, 28, 30, 34, 39),
-        (7, 9, 11, 13, 15, 16.5, 18, 20, 22, 26, 32), 0.07),
-    "soil": Material(
-        (7, 9, 11, 13.5, 15.5, 17, 18.5, 20, 22, 25, 30),
-        (4, 5.5, 7, 8.5, 10, 11, 12, 13, 15, 17, 21), 0.09),
-    "sand": Material(
-        (12, 15, 18.5, 22, 24.5, 26, 28, 30, 32, 35, 39),
-        (8, 10, 13, 16, 18, 19.5, 21, 23, 24, 27, 30), 0.10),
-    "water": Material(
-        (3, 4, 5, 5, 4, 3, 1.8, 0.8, 0.6, 0.3, 0.2), (4, 6, 8, 10, 9, 7, 5, 2.5, 2, 1, 0.5), 0.03),
-    "pool": Material(
-        (16, 28, 34, 30, 16, 9, 4, 2, 1.5, 1, 0.5),
-        (14, 24, 30, 28, 17, 10, 5, 2, 1.5, 1, 0.5), 0.05),
-    "asphalt": Material(
-        (6.5, 7.5, 8.5, 9, 9.3, 9.5, 9.8, 10, 10.5, 11, 12),
-        (11, 13, 14.5, 16, 16.5, 17, 17.5, 18, 18.5, 19, 20), 0.06),
-    "concrete": Material(
-        (16, 19, 22, 24.5, 25.5, 26, 26.5, 27, 27.5, 28, 29),
-        (12, 14.5, 17, 19, 20, 20.5, 21, 21.5, 22, 23, 24), 0.05),
-    "paint": Material(
-        (30, 42, 46, 48, 49, 49, 49, 48, 48, 47, 45),
-        (22, 30, 34, 36, 37, 37, 37, 37, 37, 36, 35), 0.03),
-    "grey shingle": Material(
-        (7, 8, 9, 9.7, 10, 10.3, 10.6, 11, 11.5, 12, 13),
-        (10, 11, 12.5, 13, 13.5, 14, 14, 14.5, 15, 16, 17), 0.08),
-    "brown shingle": Material(
-        (5, 6, 7.5, 9.5, 11, 12, 13, 14, 16, 19, 23),
-        (7, 9, 10.5, 12.5, 14, 15, 16, 17, 19, 22, 26), 0.08),
-    "red tile": Material(
-        (4, 5, 6.5, 9.5, 15, 18, 20, 23, 26, 28, 30),
-        (6, 7.5, 9, 11.5, 15, 17, 18.5, 20, 22, 24, 26), 0.08),
-    "slate": Material(
-        (7, 9, 10, 10, 9.5, 9, 9, 9.5, 10, 11, 12),
-        (9, 11, 12, 12.5, 12, 11.7, 11.7, 12, 13, 14, 15), 0.07),
-    "white metal": Material(
-        (24, 52, 64, 68, 69, 69, 69, 69, 68, 65, 60),
-        (20, 40, 48, 52, 53, 54, 54, 54, 53, 51, 48), 0.03),
-    "gravel roof": Material(
-        (12, 15, 18, 21, 22.5, 23.5, 24, 25, 26, 27, 29),
-        (10, 12.5, 15, 17.5, 19, 20, 20.5, 21, 22, 23, 25), 0.06),
-    "blue metal": Material(
-        (12, 21, 24, 19, 12, 10, 12, 20, 25, 30, 34),
-        (13, 20, 22, 18, 14, 12, 14, 20, 24, 28, 32), 0.03),
-    "solar panel": Material(
-        (3, 3.5, 3, 2.5, 2.5, 2.5, 3, 4, 6, 10, 14), (3, 4, 4, 3, 3, 3, 3.5, 5, 7, 11, 15), 0.02),
-    "white car": Material(
-        (20, 42, 50, 52, 52, 52, 52, 51, 50, 49, 47),
-        (18, 36, 42, 44, 44, 44, 44, 44, 43, 42, 40), 0.02),
-    "silver car": Material(
-        (14, 20, 22, 23, 23, 24, 24, 24, 24, 25, 25),
-        (10, 13, 14, 15, 15, 15, 15, 16, 16, 16, 17), 0.02),
-    "dark car": Material(
-        (3, 3, 3, 3, 3, 3, 3.5, 4, 5, 6, 8), (4, 4.5, 5, 5, 5, 5, 5, 6, 7, 8, 9), 0.02),
-    "red car": Material(
-        (4, 4, 4, 4, 14, 24, 28, 31, 33, 35, 36), (3, 3, 3, 4, 10, 17, 20, 23, 25, 27, 28), 0.02),
-    "blue car": Material(
-        (8, 14, 13, 8, 5, 5, 6, 12, 18, 24, 28), (6, 10, 9, 6, 4, 4, 5, 9, 13, 18, 22), 0.02),
-    "glass": Material(
-        (3, 3.5, 4, 4, 4, 4, 4, 4, 4, 4, 4), (4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5), 0.02),
-}  # fmt: skip
-VARIANTS = 6
-"""Spectra per material: no two roofs, trees or fields are quite alike."""
-
-_NAMES = list(MATERIALS)
 _ROOFS = ("grey shingle", "brown shingle", "red tile", "slate")
 _CARS = ("white car", "silver car", "dark car", "red car", "blue car")
-
-Window = tuple[slice, slice]
-
-
-def kind_of(material: np.ndarray, *names: str) -> np.ndarray:
-    """Where a map of materials shows any variant of the materials named, as bool."""
-    return np.isin(
-        material, [_NAMES.index(n) * VARIANTS + k for n in names for k in range(VARIANTS)]
-    )
 
 
 class Landscape:
@@ -131,7 +33,7 @@ class Landscape:
 
     def __init__(self, n: int, cell: float, rng: np.random.Generator) -> None:
         self.side, self.cell, self.rng = n * cell, cell, rng
-        self.material = np.full((n, n), _NAMES.index("meadow") * VARIANTS, np.uint8)
+        self.material = np.full((n, n), spectrum("meadow"), np.uint8)
         self.height = np.zeros((n, n), np.float32)
         self.wear = np.full((n, n), 0.2, np.float32)
 
@@ -143,7 +45,7 @@ class Landscape:
         (r0, r1), (c0, c1) = np.clip(edges, 0, len(self.material)).astype(int)
         x = (np.arange(c0, c1, dtype=np.float32) + 0.5) * self.cell
         y = (np.arange(r0, r1, dtype=np.float32) + 0.5) * self.cell
-        return (slice(r0, r1), slice(c0, c1)), x[None], y[:, None]
+        return Window(slice(r0, r1), slice(c0, c1)), x[None], y[:, None]
 
     def around(
         self, x: float, y: float, reach: float, angle: float = 0.0
@@ -174,7 +76,7 @@ class Landscape:
         """
         which = self.rng.integers(VARIANTS) if which is None else which
         wear = self.rng.uniform(0, 0.7) if wear is None else wear
-        self.material[window][inside] = _NAMES.index(name) * VARIANTS + which
+        self.material[window][inside] = spectrum(name, which)
         self.wear[window][inside] = wear[inside] if isinstance(wear, np.ndarray) else wear
         if height is not None:
             tall = height[inside] if isinstance(height, np.ndarray) else height
@@ -297,7 +199,7 @@ def _fields(land: Landscape, borders: list[Course]) -> None:
             width = rng.uniform(38, 75)
             window, x, y = land.region(left - 5, left + width + 0.2 * land.side, 0, land.side)
             top = int(0.65 * len(land.material))  # no field lies north of this row
-            window, y = (slice(top, None), window[1]), y[top:]
+            window, y = Window(slice(top, None), window.cols), y[top:]
             across = x + lean * (y - land.side)
             inside = (y > north(x)) & (y < south(x)) & (across > left) & (across < left + width - 2)
             rows = across if rng.random() < 0.6 else y - lean * x

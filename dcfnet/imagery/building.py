@@ -1,0 +1,180 @@
+"""Patches of a scene written to HDF5, in the layout that `dcfnet.imagery.pancollection` reads.
+
+A file appears under its name only when it is complete, whatever comes between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from dcfnet.errors import DataError, unknown
+from dcfnet.imagery.catalogue import load_scene, scene_name
+from dcfnet.imagery.patches import patch_windows
+from dcfnet.imagery.regions import SPLITS, Split, Window
+from dcfnet.imagery.wald import Sample, reduce_resolution
+from dcfnet.paths import data_dir, written_whole
+
+__all__ = ["build_data", "data_file", "write_h5"]
+
+
+def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
+    """Where the built file of a split lies.
+
+    It is ``data/<scene>/<split>.h5``, for fold k above 0 ``data/<scene>/fold<k>/<split>.h5``.
+
+    Args:
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+        fold: Which division of the scene, see `dcfnet.imagery.regions`.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    if split not in SPLITS:
+        raise DataError(unknown("split", split, SPLITS))
+    folder = data_dir() / scene_name(scene)
+    return (folder / f"fold{fold}" if fold else folder) / f"{split}.h5"
+
+
+def write_h5(
+    path: str | Path,
+    sample: Sample,
+    windows: Sequence[Window],
+    *,
+    progress: bool = False,
+) -> None:
+    """Write patches in the layout of PanCollection.
+
+    Datasets ``gt`` (N, C, H, W), ``ms`` (N, C, H/4, W/4), ``lms`` (N, C, H, W) and ``pan``
+    (N, 1, H, W), in digital numbers, in the types of the sample. The file appears under its
+    name only when it is complete.
+
+    Args:
+        path: File to write; an older one is replaced.
+        sample: From :func:`dcfnet.imagery.wald.reduce_resolution`.
+        windows: From :func:`patch_windows`, all of one size.
+        progress: Show a progress bar.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    if not windows:
+        raise DataError(f"nothing to write to {path}: expected at least one window")
+    with (
+        _writing(path),
+        written_whole(path) as temporary,
+        _SafeForHDF5(temporary, "w+b") as disk,
+    ):
+        with h5py.File(disk, "w") as file:
+            file.attrs["sensor"] = sample.sensor.name
+            sets = {
+                key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
+                for key, array in _as_patch(sample, windows[0]).items()
+            }
+            bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
+            for i, window in enumerate(bar):
+                for key, array in _as_patch(sample, window).items():
+                    sets[key][i] = array
+                if disk.error:
+                    break
+        if disk.error:
+            raise disk.error
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"could not write {path} ({error}): expected a folder that can be written, with "
+            "room for the file; free some space or set DCFNET_DATA to another folder"
+        ) from error
+
+
+class _SafeForHDF5(io.FileIO):
+    """A file that keeps its first write error for later.
+
+    HDF5 that meets a full disk cannot close its file any more, and brings down the process at
+    exit. So it is told that all is well, and the error is raised when it has finished.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        left = memoryview(data)
+        while left and self.error is None:
+            with self._kept():
+                left = left[super().write(left) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._kept():
+            super().truncate(size)
+        return size or 0
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
+
+
+def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:
+    cut = sample.crop(*window)
+    return {"gt": cut.gt, "ms": cut.ms, "lms": cut.lms, "pan": cut.pan[None]}
+
+
+def build_data(
+    scene: str | None = None, *, fold: int = 0, progress: bool = True
+) -> dict[Split, Path]:
+    """Build train, valid and test files of a scene under :func:`data_dir`.
+
+    Args:
+        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
+        fold: Which division of the scene, see `dcfnet.imagery.regions`.
+        progress: Show a progress bar for each file.
+
+    Returns:
+        Path of each split's file.
+
+    Raises:
+        DataError: There is no such scene, or the files cannot be written.
+    """
+    sample = reduce_resolution(load_scene(scene))
+    paths = {split: data_file(split, scene, fold) for split in SPLITS}
+    with _alone(paths["train"].parent):
+        for split, path in paths.items():
+            write_h5(path, sample, patch_windows(sample, split, fold=fold), progress=progress)
+    return paths
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for others that build there, and clears away what they left if they were killed."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"waiting for another process that builds data in {folder}", sys.stderr)
+            lock.acquire()
+    try:
+        for unfinished in folder.glob(".*.h5.*.part"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

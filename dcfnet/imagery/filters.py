@@ -1,0 +1,171 @@
+"""Filters between two resolutions: a sensor's blur, fewer pixels, and more pixels again.
+
+They are those of the MATLAB toolbox that the field compares with (Vivone et al., 2015, 2021): a
+Gaussian-like low pass matched to each band's modulation transfer function (MTF), decimation, and
+interpolation with a 23-tap polynomial filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.ndimage import convolve1d
+from scipy.signal import fftconvolve
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import Sensor
+
+__all__ = ["decimate", "degrade", "exp_upsample", "mtf_filter", "mtf_kernel", "reduce_pan"]
+
+# Half of the 23-tap filter, from its centre outwards (Aiazzi et al., 2002).
+_HALF_FILTER = 2 * np.array(
+    [0.5, 0.305334091185, 0, -0.072698593239, 0, 0.021809577942,
+     0, -0.005192756653, 0, 0.000807762146, 0, -0.000060081482]
+)  # fmt: skip
+_FILTER = np.concatenate([_HALF_FILTER[:0:-1], _HALF_FILTER])
+
+
+@lru_cache(maxsize=64)
+def mtf_kernel(gain: float, ratio: int = 4, size: int = 41) -> np.ndarray:
+    """Point spread function of a band, from its MTF gain.
+
+    Args:
+        gain: Amplitude response at the Nyquist frequency of the coarse grid, in (0, 1).
+        ratio: Coarse pixel size divided by fine pixel size.
+        size: Number of rows and columns, odd.
+
+    Returns:
+        (size, size) float64, read-only. Not normalised: for a WorldView-3 band it sums to about
+        0.999.
+
+    Raises:
+        ValueError: ``gain`` or ``size`` cannot be.
+    """
+    if not 0 < gain < 1:
+        raise ValueError(f"an MTF gain lies between 0 and 1, got {gain}")
+    if size < 3 or size % 2 == 0:
+        raise ValueError(f"size must be an odd number of at least 3, got {size}")
+    half = (size - 1) / 2
+    # The Gaussian whose value at the Nyquist frequency of the coarse grid is the gain.
+    sigma = np.sqrt((half / ratio) ** 2 / (-2 * np.log(gain)))
+    axis = np.arange(size) - half
+    squared_radius = axis[:, None] ** 2 + axis[None, :] ** 2
+    response = np.exp(-squared_radius / (2 * sigma**2))
+    kernel = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(response))).real
+    window = np.interp(
+        np.sqrt(squared_radius), axis[axis >= 0], np.kaiser(size, 0.5)[axis >= 0], right=0.0
+    )
+    kernel = kernel * window
+    kernel.flags.writeable = False
+    return kernel
+
+
+def mtf_filter(image: np.ndarray, gains: Sequence[float], ratio: int = 4) -> np.ndarray:
+    """Blur each band as the sensor would at a ``ratio`` times coarser pixel size.
+
+    Args:
+        image: (C, H, W), any numeric type.
+        gains: MTF gain of each band at the coarse grid's Nyquist frequency.
+        ratio: Coarse pixel size divided by fine pixel size.
+
+    Returns:
+        (C, H, W) float64. Beyond its borders the image is continued by its border pixels.
+    """
+    if image.ndim != 3 or len(gains) != image.shape[0]:
+        raise DataError(
+            f"expected an image of shape ({len(gains)}, H, W), one band per MTF gain, "
+            f"found {image.shape}"
+        )
+    out = np.empty(image.shape, np.float64)
+    for band, gain, filtered in zip(image, gains, out, strict=True):
+        kernel = mtf_kernel(gain, ratio)
+        pad = kernel.shape[0] // 2
+        extended = np.pad(band.astype(np.float64), pad, mode="edge")
+        filtered[:] = fftconvolve(extended, kernel, mode="valid")
+    return out
+
+
+def decimate(image: np.ndarray, ratio: int = 4) -> np.ndarray:
+    """Keep every fourth row and column, from the third on.
+
+    Args:
+        image: (..., H, W).
+        ratio: Keep one in so many; the first kept index is ``ratio // 2``.
+    """
+    return image[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+
+
+def degrade(ms: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """MS as the sensor would have taken it with pixels four times as large.
+
+    Args:
+        ms: (C, H, W) in digital numbers, H and W multiples of 4.
+        sensor: Gives the MTF gains.
+
+    Returns:
+        (C, H/4, W/4) float64, not rounded.
+    """
+    _require_multiple(ms.shape[-2:], sensor.ratio)
+    return decimate(mtf_filter(ms, sensor.mtf_gains, sensor.ratio), sensor.ratio)
+
+
+def reduce_pan(pan: np.ndarray, ratio: int = 4) -> np.ndarray:
+    """PAN with larger pixels: bicubic (a = -0.5) with antialiasing.
+
+    Args:
+        pan: (H, W), H and W multiples of ``ratio``.
+        ratio: Reduction factor.
+
+    Returns:
+        (H/ratio, W/ratio) float64, not rounded.
+    """
+    _require_multiple(pan.shape, ratio)
+    h, w = pan.shape
+    tensor = torch.from_numpy(np.ascontiguousarray(pan, dtype=np.float64))[None, None]
+    reduced = torch.nn.functional.interpolate(
+        tensor, size=(h // ratio, w // ratio), mode="bicubic", antialias=True
+    )
+    return reduced[0, 0].numpy()
+
+
+def exp_upsample(ms: np.ndarray, ratio: int = 4) -> np.ndarray:
+    """Interpolate with the 23-tap filter, the method known as EXP (Aiazzi et al., 2002).
+
+    Each pass doubles the size: zeros are put between the samples, then rows and columns are
+    filtered. The first pass puts samples at odd positions, the next one at even positions, so
+    that MS pixel k lands on position 4 k + 2, where :func:`decimate` had taken it from. Borders
+    are circular.
+
+    Args:
+        ms: (C, h, w) or (h, w).
+        ratio: A power of two.
+
+    Returns:
+        Float64, ``ratio`` times as many rows and columns.
+    """
+    passes = int(ratio).bit_length() - 1
+    if ratio < 2 or 2**passes != ratio:
+        raise ValueError(f"ratio must be a power of two, got {ratio}")
+    image = np.asarray(ms, np.float64)
+    for step in range(passes):
+        offset = 1 if step == 0 else 0
+        for axis in (-2, -1):
+            shape = list(image.shape)
+            shape[axis] *= 2
+            spread = np.zeros(shape)
+            where: list[slice] = [slice(None)] * image.ndim
+            where[axis] = slice(offset, None, 2)
+            spread[tuple(where)] = image
+            image = convolve1d(spread, _FILTER, axis=axis, mode="wrap")
+    return image
+
+
+def _require_multiple(shape: Sequence[int], ratio: int) -> None:
+    if any(size % ratio or size == 0 for size in shape):
+        raise DataError(
+            f"image is {shape[0]} x {shape[1]} pixels, expected multiples of {ratio}; "
+            "crop it at the bottom and right"
+        )

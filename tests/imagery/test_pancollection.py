@@ -1,0 +1,194 @@
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from dcfnet import WV3, DataError, cli
+from dcfnet.imagery.building import write_h5
+from dcfnet.imagery.pancollection import PatchDataset, check_h5
+from dcfnet.imagery.patches import patch_windows
+from dcfnet.imagery.regions import Window
+from tests.support.patches import properties, samples, write_raw
+
+
+def test_the_dataset_gives_what_the_file_holds(sample, tmp_path):
+    path = tmp_path / "valid.h5"
+    windows = patch_windows(sample, "valid")
+    write_h5(path, sample, windows)
+    data = PatchDataset(path, WV3)
+    assert len(data) == len(windows)
+    item = data[5]
+    assert {key: tuple(value.shape) for key, value in item.items()} == {
+        "pan": (1, 64, 64), "ms": (8, 16, 16), "lms": (8, 64, 64), "gt": (8, 64, 64)
+    }  # fmt: skip
+    assert all(value.dtype == torch.float32 for value in item.values())
+    cut = sample.crop(windows[5].rows, windows[5].cols)
+    np.testing.assert_array_equal(np.rint(item["gt"].numpy() * 2047), cut.gt)
+    np.testing.assert_array_equal(item["lms"].numpy(), cut.lms / np.float32(2047))
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_the_same_patches(sample, tmp_path, context):
+    path = tmp_path / "valid.h5"
+    write_h5(path, sample, patch_windows(sample, "valid")[:6])
+    data = PatchDataset(path, WV3)
+    alone = torch.stack([data[i]["gt"] for i in range(6)])  # opens the file in this process
+    loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context=context)
+    torch.testing.assert_close(torch.cat([b["gt"] for b in loader]), alone, rtol=0, atol=0)
+
+
+def test_a_dataset_can_be_pickled_after_use(layout, tmp_path):
+    data = PatchDataset(write_raw(tmp_path / "a.h5", layout), WV3)
+    first = data[0]["pan"]
+    torch.testing.assert_close(pickle.loads(pickle.dumps(data))[0]["pan"], first)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16", "int32"])
+def test_released_files_of_any_numeric_type_are_read(layout, tmp_path, dtype):
+    path = write_raw(tmp_path / "a.h5", {k: v.astype(dtype) for k, v in layout.items()})
+    check_h5(path, WV3)
+    np.testing.assert_allclose(PatchDataset(path, WV3)[1]["gt"] * 2047, layout["gt"][1], rtol=1e-6)
+
+
+def test_full_resolution_files_have_no_truth(layout, tmp_path):
+    del layout["gt"]
+    path = write_raw(tmp_path / "full.h5", layout)
+    check_h5(path, WV3)
+    assert set(PatchDataset(path, WV3)[0]) == {"pan", "ms", "lms"}
+
+
+@properties
+@given(samples(), st.data())
+def test_any_patches_are_read_as_they_were_written(tmp_path_factory, sample, data):
+    h, w = sample.pan.shape
+    size = [4 * data.draw(st.integers(1, side // 4)) for side in (h, w)]
+    corner = st.tuples(*(st.integers(0, (a - b) // 4) for a, b in zip((h, w), size, strict=True)))
+    windows = [
+        Window(slice(4 * y, 4 * y + size[0]), slice(4 * x, 4 * x + size[1]))
+        for y, x in data.draw(st.lists(corner, min_size=1, max_size=5))
+    ]
+    for window in windows:  # a patch without a value above 1 would be no digital numbers
+        sample.pan[window.rows, window.cols][0, 0] = 1000
+    path = tmp_path_factory.mktemp("any") / "any.h5"
+    write_h5(path, sample, windows)
+    check_h5(path)
+    patches = PatchDataset(path, WV3)
+    assert len(patches) == len(windows)
+    with h5py.File(path) as file:
+        for i, window in enumerate(windows):
+            cut = sample.crop(window.rows, window.cols)
+            for key in ("gt", "ms", "lms", "pan"):
+                written = getattr(cut, key).reshape(file[key].shape[1:])
+                np.testing.assert_array_equal(file[key][i], written)
+                assert file[key].dtype == getattr(sample, key).dtype
+                for index in (i, i - len(windows)):
+                    expected = written.astype(np.float32) / np.float32(2047)
+                    np.testing.assert_array_equal(patches[index][key], expected)
+
+
+# Bad files
+
+BREAKAGES = {
+    "missing key": (lambda d: d.pop("lms"), "no dataset 'lms', found gt, ms, pan"),
+    "rank": (lambda d: d.update(pan=d["pan"][:, 0]), r"shape \(3, 64, 64\), expected four axes"),
+    "bands": (
+        lambda d: d.update({k: d[k][:, :4] for k in ("gt", "ms", "lms")}),
+        "4 bands, but WorldView-3 has 8",
+    ),
+    "bands differ": (lambda d: d.update(ms=d["ms"][:, :4]), r"'ms' has shape \(3, 4, 16, 16\)"),
+    "dtype": (lambda d: d.update(pan=d["pan"].astype("S4")), "expected numbers"),
+    "scale": (lambda d: d.update({k: v / 2047 for k, v in d.items()}), r"not values in \[0, 1\]"),
+    "too large": (lambda d: d.update(gt=d["gt"] * 16), "digital numbers from 0 to 2047"),
+    "negative": (lambda d: d.update(ms=-d["ms"]), "digital numbers from 0 to 2047"),
+    "NaN": (lambda d: d["gt"].__setitem__((0, 0, 0, 0), np.nan), "patch 0 of 'gt' holds NaN"),
+    "ratio": (lambda d: d.update(ms=d["ms"][..., :8]), r"expected \(3, 8, 16, 16\)"),
+    "not a multiple": (
+        lambda d: d.update({k: d[k][..., :62] for k in ("gt", "lms", "pan")}),
+        "64 x 62, expected sizes that are multiples of 4",
+    ),
+    "count": (lambda d: d.update(pan=d["pan"][:2]), r"'pan' has shape \(2, 1, 64, 64\)"),
+    "empty": (lambda d: d.update({k: v[:0] for k, v in d.items()}), "holds no patches"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_bad_file_is_refused_with_a_reason(layout, tmp_path, name, capsys):
+    damage, message = BREAKAGES[name]
+    damage(layout)
+    path = write_raw(tmp_path / "bad.h5", layout)
+    with pytest.raises(DataError, match=message):
+        check_h5(path, WV3)
+    with pytest.raises(DataError, match=message):
+        PatchDataset(path, WV3)
+    assert cli.main(["check", str(path), "--sensor", "wv3"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dcfnet")]
+    assert len(errors) == 1
+
+
+def test_a_nan_deep_in_the_file_is_found_by_the_check(layout, tmp_path):
+    many = {key: np.concatenate([values] * 4) for key, values in layout.items()}
+    many["lms"][7, 3, 10, 10] = np.nan
+    with pytest.raises(DataError, match="patch 7 of 'lms' holds NaN"):
+        check_h5(write_raw(tmp_path / "nan.h5", many))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist.*dcfnet data"):
+        PatchDataset(tmp_path / "nowhere.h5", WV3)
+
+
+def test_a_file_that_is_no_hdf5_or_is_truncated_is_refused(layout, tmp_path):
+    path = tmp_path / "text.h5"
+    path.write_text("not HDF5")
+    with pytest.raises(DataError, match="cannot be opened as HDF5"):
+        check_h5(path)
+    whole = write_raw(tmp_path / "whole.h5", layout).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="expected a complete file"):
+        check_h5(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be opened"):
+        check_h5(tmp_path)
+
+
+def test_links_out_of_the_file_are_refused(layout, tmp_path):
+    other = write_raw(tmp_path / "other.h5", layout)
+    path = write_raw(tmp_path / "linked.h5", {k: v for k, v in layout.items() if k != "gt"})
+    with h5py.File(path, "r+") as file:
+        file["gt"] = h5py.ExternalLink(other.name, "/gt")
+    with pytest.raises(DataError, match=r"'gt' is a link to another file \(other.h5\)"):
+        check_h5(path)
+    with h5py.File(path, "r+") as file:
+        del file["gt"]
+        file["gt"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(DataError, match="'gt' cannot be opened"):
+        check_h5(path)
+
+
+def test_values_stored_elsewhere_are_refused(layout, tmp_path):
+    path = write_raw(tmp_path / "a.h5", {k: v for k, v in layout.items() if k != "gt"})
+    other = write_raw(tmp_path / "other.h5", layout)
+    with h5py.File(path, "r+") as file:
+        virtual = h5py.VirtualLayout(layout["gt"].shape, np.float64)
+        virtual[:] = h5py.VirtualSource(other, "gt", layout["gt"].shape)
+        file.create_virtual_dataset("gt", virtual)
+    with pytest.raises(DataError, match="'gt' lie in other files"):
+        check_h5(path)
+    with h5py.File(path, "r+") as file:
+        del file["gt"]
+        raw = tmp_path / "gt.raw"
+        layout["gt"].tofile(raw)
+        file.create_dataset(
+            "gt", layout["gt"].shape, np.float64, external=[(str(raw), 0, raw.stat().st_size)]
+        )
+    with pytest.raises(DataError, match="'gt' lie in other files"):
+        check_h5(path)
