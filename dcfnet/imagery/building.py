@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -55,8 +56,8 @@ def write_h5(
     """Write patches in the layout of PanCollection.
 
     Datasets ``gt`` (N, C, H, W), ``ms`` (N, C, H/4, W/4), ``lms`` (N, C, H, W) and ``pan``
-    (N, 1, H, W), in digital numbers, in the types of the sample. The file appears under its
-    name only when it is complete.
+    (N, 1, H, W), in digital numbers, in the types of the sample; no ``gt`` at full resolution.
+    The file appears under its name only when it is complete.
 
     Args:
         path: File to write; an older one is replaced.
@@ -111,7 +112,7 @@ class _SafeForHDF5(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: Any) -> int:
         left = memoryview(data)
         while left and self.error is None:
             with self._kept():
@@ -133,7 +134,8 @@ class _SafeForHDF5(io.FileIO):
 
 def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:
     cut = sample.crop(*window)
-    return {"gt": cut.gt, "ms": cut.ms, "lms": cut.lms, "pan": cut.pan[None]}
+    patch = {"ms": cut.ms, "lms": cut.lms, "pan": cut.pan[None]}
+    return patch if cut.gt is None else {"gt": cut.gt, **patch}
 
 
 def build_data(

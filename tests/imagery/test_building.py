@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ from filelock import FileLock
 
 from dcfnet import WV3, cli
 from dcfnet.imagery.building import build_data, data_file, write_h5
-from dcfnet.imagery.pancollection import check_h5
+from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.patches import patch_windows
 
 
@@ -32,6 +33,12 @@ def test_the_file_holds_the_sample_bit_for_bit(sample, tmp_path):
             np.testing.assert_array_equal(file["lms"][i], sample.lms[:, *fine])
             np.testing.assert_array_equal(file["pan"][i, 0], sample.pan[fine])
             assert file["lms"].dtype == np.float32
+
+
+def test_at_full_resolution_the_file_has_no_truth(sample, tmp_path):
+    write_h5(tmp_path / "full.h5", replace(sample, gt=None), patch_windows(sample, "test")[:2])
+    check_h5(tmp_path / "full.h5")
+    assert PatchDataset(tmp_path / "full.h5", WV3).keys == ("pan", "ms", "lms")
 
 
 def test_a_full_disk_ends_the_command_with_one_line_and_leaves_nothing(tmp_path):

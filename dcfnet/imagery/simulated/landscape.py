@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Landscape:
             wear: Its wear; None draws one by chance.
             which: Its variant; None draws one by chance.
         """
-        which = self.rng.integers(VARIANTS) if which is None else which
+        which = int(self.rng.integers(VARIANTS)) if which is None else which
         wear = self.rng.uniform(0, 0.7) if wear is None else wear
         self.material[window][inside] = spectrum(name, which)
         self.wear[window][inside] = wear[inside] if isinstance(wear, np.ndarray) else wear
@@ -149,6 +149,12 @@ class Course:
     ) -> None:
         self.start, self.tilt, self.swing = start, tilt, swing
         self.frequency, self.phase = 2 * np.pi / wavelength, rng.uniform(0, 2 * np.pi)
+
+    @overload
+    def __call__(self, at: float) -> float: ...
+
+    @overload
+    def __call__(self, at: np.ndarray) -> np.ndarray: ...
 
     def __call__(self, at: np.ndarray | float) -> np.ndarray | float:
         """Where the line is."""
@@ -271,8 +277,8 @@ def _shops(land: Landscape, avenue: Course) -> None:
         for _ in range(rng.integers(5, 12)):
             u, v = rng.uniform(-0.4, 0.4, 2) * (long, deep)
             name = rng.choice(("concrete", "white metal"))
-            size = rng.uniform(1.2, 3.5, 2)
-            land.box(*at(u, v + middle), *size, angle, name, height=tall + 1.4)
+            along, across = rng.uniform(1.2, 3.5, 2)
+            land.box(*at(u, v + middle), along, across, angle, name, height=tall + 1.4)
         for v in (-26, -15.5, -10.5, 0):
             for u in np.arange(4 - width / 2, width / 2 - 4, 2.7):
                 land.box(*at(u - 1.35, v), 0.15, 5, angle, "paint", wear=0.3)
