@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,16 @@ from torch import Tensor, nn
 
 from dcfnet.errors import DataError
 
-__all__ = ["RATIO", "PansharpeningNetwork", "check_inputs", "initialise", "pad_inputs"]
+__all__ = [
+    "RATIO",
+    "PansharpeningNetwork",
+    "check_inputs",
+    "initialise",
+    "pad_inputs",
+    "stored_channels_last",
+]
+
+M = TypeVar("M", bound=nn.Module)
 
 RATIO = 4
 """PAN pixels per MS pixel along each axis, in every network here."""
@@ -28,11 +37,13 @@ class PansharpeningNetwork(nn.Module):
         title: What tables and figures call it, for example ``"PNN"``.
         bands: C, the number of MS bands.
         pan_first: Whether its first layer has PAN before the bands, not after them.
+        released_layers: Layers by their names in the released checkpoints, where there are any.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     pan_first: ClassVar[bool] = False
+    released_layers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, bands: int = 8) -> None:
         super().__init__()
@@ -52,7 +63,12 @@ class PansharpeningNetwork(nn.Module):
         network with batch normalisation does more, see `dcfnet.networks.dcfnet.DCFNet`.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
-        return fast.to(memory_format=torch.channels_last)
+        return stored_channels_last(fast)
+
+
+def stored_channels_last(model: M) -> M:
+    """All weights, and with them the tensors between, are stored channels-last from now on."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def check_inputs(pan: Tensor, ms: Tensor, lms: Tensor, bands: int) -> None:

@@ -154,8 +154,8 @@ def load_released(name: str, path: str | Path, bands: int = 8) -> PansharpeningN
         >>> model = load_released("fusionnet", "fusionnet.pth")
     """
     network = network_class(name)
-    if not hasattr(network, "released_layers"):
-        known = ", ".join(n for n, c in NETWORKS.items() if hasattr(c, "released_layers"))
+    if not network.released_layers:
+        known = ", ".join(n for n, c in NETWORKS.items() if c.released_layers)
         raise ValueError(
             f"no released checkpoint of {network.title} can be read, only of {known}: use "
             f"load_trained({name!r}) or load_weights(path)"
@@ -215,7 +215,7 @@ def _renamed(
 def _guess(released: Mapping[str, Tensor]) -> str:
     """What a checkpoint is instead, for the error message."""
     for name, network in NETWORKS.items():
-        if hasattr(network, "released_layers") and (state := _renamed(network, released)):
+        if network.released_layers and (state := _renamed(network, released)):
             for bands in range(1, 33):
                 if _shapes(state) == _expected_shapes(name, bands):
                     return (

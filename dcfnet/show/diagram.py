@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dcfnet.networks.bricks import PCFT
 from dcfnet.networks.dcfnet import DCFNet, Part
 from dcfnet.paths import written_whole
 
@@ -230,7 +231,7 @@ class _Architecture(_Canvas):
         for x, words in zip(MIDDLE, ("full resolution", "half", "a quarter"), strict=True):
             self.below.append(self.text(x, 12, words, "small"))
         self.image(LEFT[0], 22, "PAN and lms", (bands + 1, height, width))
-        if not (self.model.pcft1.plain and self.model.pcft2.plain):
+        if self.model.pcft1.crossing or self.model.pcft2.crossing:
             self.image(LEFT[2], 22, "MS", (bands, -(-height // 4), -(-width // 4)))
         self.down(0, 60, 78)
         self.box("stem", LEFT[0], 78, "stem")
@@ -242,11 +243,15 @@ class _Architecture(_Canvas):
         entry = top + (tall - 38) / 2
         self.down(0, 172, entry)
         self.box("to_branch0", LEFT[0], entry, "3 × 3, BN, ReLU")
-        self.frame("pcft1", LEFT[1], top, tall, "no PCFT" if plain else "first PCFT")
+        self.frame("pcft1", LEFT[1], top, tall, _title(self.model.pcft1, "first PCFT"))
         x, y, gap = LEFT[1] + 6, top + 22, LEFT[1] - GAP / 2
         self.arrow((MIDDLE[0], 185), (gap, 185), (gap, y + 12), (x, y + 12))
         if plain:
             self.step("pcft1.down", x, y, 108, "↓x")
+        elif not self.model.pcft1.crossing:
+            self.step("pcft1.down", x, y, 108, "↓x")
+            self.step("pcft1.channel_fusion", x, y + 32, 108, "basic block")
+            self.arrow((x + 54, y + 24), (x + 54, y + 32))
         else:
             self.step("pcft1.down", x, y, 51, "↓x")
             self.step("pcft1.ms_up", x + 57, y, 51, "↑MS")
@@ -263,7 +268,7 @@ class _Architecture(_Canvas):
         plain = self.model.pcft2.plain
         taps, gap = (ends[0] + 7, ends[0] + 17), LEFT[2] - GAP / 2
         top, tall = y + 36, 68 if plain else 184
-        self.frame("pcft2", LEFT[2], top, tall, "no PCFT" if plain else "second PCFT")
+        self.frame("pcft2", LEFT[2], top, tall, _title(self.model.pcft2, "second PCFT"))
         x, steps = LEFT[2] + 6, top + 22
         if plain:
             self.step("pcft2.down1", x, steps, 108, "↓x₁")
@@ -274,12 +279,14 @@ class _Architecture(_Canvas):
 
     def second_pcft(self, x: float, y: float, taps: tuple[float, float], gap: float) -> None:
         left, middle, right = x + 25.5, x + 54, x + 82.5
-        self.step("pcft2.down0", x, y, 108, "↓x₀")
-        self.step("pcft2.cross", x, y + 32, 108, "s = x₁ + ↓x₀")
+        crossing = self.model.pcft2.crossing
+        if crossing:
+            self.step("pcft2.down0", x, y, 108, "↓x₀")
+            self.step("pcft2.cross", x, y + 32, 108, "s = x₁ + ↓x₀")
+            self.arrow((middle, y + 24), (middle, y + 32))
         self.step("pcft2.down1", x, y + 64, 51, "v = ↓x₁")
-        self.step("pcft2.down_cross", x + 57, y + 64, 51, "↓s")
-        self.step("pcft2.channel_fusion", x + 57, y + 96, 51, "u = F")
-        self.arrow((middle, y + 24), (middle, y + 32))
+        self.step("pcft2.down_cross", x + 57, y + 64, 51, "↓s" if crossing else "↓x₁")
+        self.step("pcft2.channel_fusion", x + 57, y + 96, 51, "u = F" if crossing else "u")
         self.arrow((right, y + 56), (right, y + 64))
         self.arrow((right, y + 88), (right, y + 96))
         for at, start, words in ((left, 88, "a v"), (middle, 0, "+"), (right, 120, "b u")):
@@ -287,6 +294,10 @@ class _Architecture(_Canvas):
                 self.arrow((at, y + start), (at, y + 126))
             self.above.append(self.text(at, y + 137, words, "formula"))
         inner = gap - 5
+        if not crossing:
+            self.arrow((MIDDLE[1], taps[1]), (gap, taps[1]), (gap, y + 76), (x, y + 76))
+            self.arrow((gap, y + 50), (right, y + 50), (right, y + 64))
+            return
         self.arrow((MIDDLE[0], taps[0]), (inner, taps[0]), (inner, y + 12), (x, y + 12))
         self.arrow((MIDDLE[1], taps[1]), (gap, taps[1]), (gap, y + 44), (x, y + 44))
         self.arrow((gap, y + 44), (gap, y + 76), (x, y + 76))
@@ -360,7 +371,7 @@ class _Architecture(_Canvas):
             f"the {word} pyramid cross feature transfer makes branch {branch}"
             for word, branch, pcft in
             (("first", 1, self.model.pcft1), ("second", 2, self.model.pcft2))
-            if not pcft.plain
+            if pcft.crossing
         ]  # fmt: skip
         return (
             "DCFNet from top to bottom, with full resolution on the left, half in the middle and "
@@ -369,3 +380,9 @@ class _Architecture(_Canvas):
             + "stage 2 with two branches and stage 3 with three each end in a dynamic fusion, in "
             "which every branch goes to every branch; the head concatenates all branches."
         )
+
+
+def _title(pcft: PCFT, title: str) -> str:
+    if pcft.crossing:
+        return title
+    return "no PCFT" if pcft.plain else "no crossing"

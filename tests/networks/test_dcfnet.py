@@ -7,7 +7,8 @@ from dcfnet import DataError, load_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.networks import DCFNet, DCFNetConfig, count_parameters
 from dcfnet.networks.base import RATIO
-from dcfnet.networks.dcfnet import REMOVABLE, Keep
+from dcfnet.networks.bricks import Keep, normalise
+from dcfnet.networks.dcfnet import REMOVABLE
 from tests.support import golden_networks as golden
 
 
@@ -303,6 +304,10 @@ def test_spare_column_does_nothing_and_spare_row_takes_its_share():
 
 def removed_keys(name, state):
     """What the named switch takes away: a transfer as a whole, a PCFT down to its plain way."""
+    pcft, _, crossing = name.partition(".")
+    if crossing == "crossing":
+        of_ms = (f"{pcft}.channel_fusion.conv.", f"{pcft}.channel_fusion.pair", f"{pcft}.down0.")
+        return {key for key in state if key.startswith(of_ms)}
     plain = {"pcft1": "pcft1.down.", "pcft2": "pcft2.down1."}.get(name, "nothing")
     return {key for key in state if key.startswith(f"{name}.") and not key.startswith(plain)}
 
@@ -311,8 +316,9 @@ def removed_keys(name, state):
 @torch.no_grad()
 def test_switch_changes_only_what_it_names(name):
     whole, cut = randomise(narrow()).eval(), narrow(without=(name,)).eval()
-    for stage in (whole.stage2, whole.stage3):
-        stage.fusion.weight.abs_()  # every transfer counts
+    for parameter_name, parameter in whole.named_parameters():
+        if parameter_name.endswith(("fusion.weight", "pair")):
+            parameter.abs_()  # every transfer counts
     state, inputs = whole.state_dict(), random_inputs()
     gone = removed_keys(name, state)
     assert gone
@@ -320,8 +326,9 @@ def test_switch_changes_only_what_it_names(name):
     cut.load_state_dict(kept, strict=True)
 
     common = [part for part in whole.parts() if part in cut.parts()]
-    first = name if name.startswith("pcft") else name.split(".")[0] + ".fusion.fused.0"
-    before = common[: common.index(first)]
+    stage, _, what = name.partition(".")
+    first = {"": stage, "crossing": f"{stage}.channel_fusion"}.get(what, f"{stage}.fusion.fused.0")
+    before = [part for part in common[: common.index(first)] if part != "pcft2.down_cross"]
     seen, seen_cut = outputs(whole, common, *inputs), outputs(cut, common, *inputs)
     for part in before:
         assert_close(seen_cut[part], seen[part], rtol=0, atol=0, msg=part)
@@ -352,7 +359,41 @@ def test_plain_branches_in_place_of_pcfts():
     assert_close(model(pan, torch.zeros_like(ms), lms), seen["fused"], rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_a_pcft_without_its_crossing_has_the_next_finer_branch_alone():
+    model = randomise(narrow(without=("pcft1.crossing", "pcft2.crossing"))).eval()
+    names = ["stage1", "stage2.branches.1", "pcft1", "pcft2"]
+    pan, ms, lms = random_inputs()
+    seen = outputs(model, names, pan, ms, lms)
+    first, second = model.pcft1, model.pcft2
+    assert_close(seen["pcft1"], first.channel_fusion.block(first.down(seen["stage1"])))
+    x1 = seen["stage2.branches.1"]
+    a, b = normalise(second.pair)
+    u = second.channel_fusion.block(second.down_cross(x1))
+    assert_close(seen["pcft2"], a * second.down1(x1) + b * u)
+    assert_close(model(pan, torch.zeros_like(ms), lms), seen["fused"], rtol=0, atol=0)
+
+
+def rows_seen(model):
+    """How many rows of PAN the middle of branch 2 depends on."""
+    pan, ms, lms = random_inputs(192, 192)
+    pan.requires_grad_()
+    branch = outputs(model.eval(), ["stage3.branches.2"], pan, ms, lms)["stage3.branches.2"]
+    (gradient,) = torch.autograd.grad(branch[0, :, 24, 24].sum(), pan)
+    return int(gradient[0, 0].any(dim=1).sum())
+
+
+def test_without_crossings_a_network_is_as_deep_and_without_pcfts_it_is_not():
+    whole, control, plain = (
+        rows_seen(build(width=0.1, without=without))
+        for without in ((), ("pcft1.crossing", "pcft2.crossing"), ("pcft1", "pcft2"))
+    )
+    assert control == whole
+    assert plain < whole
+
+
 def test_switches_in_any_order_are_one_network():
+    assert DCFNetConfig(without=("pcft1.crossing", "pcft1")) == DCFNetConfig(without="pcft1")
     one = DCFNetConfig(without=["pcft2", "pcft1"])
     assert one == DCFNetConfig(without=("pcft1", "pcft2", "pcft1"))
     assert DCFNetConfig(without="pcft1") == DCFNetConfig(without=("pcft1",))

@@ -21,6 +21,7 @@ def build(**options):
         {"bands": 4, "inject_details": False},
         {"without": "pcft1"},
         {"without": "pcft2"},
+        {"without": ("pcft1.crossing", "pcft2.crossing")},
         {"without": ("stage3.fusion.transfers.2_to_0", "stage2.fusion.transfers.0_to_1")},
         {"without": REMOVABLE},
     ],
@@ -39,7 +40,9 @@ def test_every_part_is_drawn_once_and_says_what_it_is(options):
         assert len(group) > 1
 
 
-@pytest.mark.parametrize("options", [{}, {"without": REMOVABLE}])
+@pytest.mark.parametrize(
+    "options", [{}, {"without": REMOVABLE}, {"without": ("pcft1.crossing", "pcft2.crossing")}]
+)
 def test_boxes_lie_on_the_sheet_and_apart(options):
     tree = ElementTree.fromstring(architecture(build(**options)).svg)
     left, top, width, height = map(float, tree.get("viewBox").split())
