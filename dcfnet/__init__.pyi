@@ -11,8 +11,9 @@ from .measure.metrics import evaluate
 from .networks.one_pass import fuse
 from .networks.registry import build_network
 from .networks.weights import load_released, load_trained
+from .training.history import History
 from .training.loop import fit
-from .training.runs import History
+from .training.plan import Plan
 
 __all__ = [
     "WV2",
@@ -20,6 +21,7 @@ __all__ = [
     "DataError",
     "GradCAM",
     "History",
+    "Plan",
     "Sample",
     "Scene",
     "Sensor",

@@ -18,7 +18,8 @@ from dcfnet.imagery.building import write_h5
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.networks import load_weights
-from dcfnet.training.runs import History, RunFolder, read_run
+from dcfnet.training.history import History
+from dcfnet.training.runs import RunFolder, read_run
 from tests.support import mutations
 
 READERS = {

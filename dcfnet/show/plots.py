@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dcfnet.training.runs import History
+from dcfnet.training.history import History
 
 __all__ = [
     "LiveCurve",

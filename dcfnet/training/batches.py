@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-__all__ = ["AugmentedPatches", "Batch", "BatchOrder", "expose", "symmetry"]
+from dcfnet.training.plan import Plan
+
+__all__ = ["AugmentedPatches", "Batch", "BatchOrder", "batch_loader", "expose", "symmetry"]
 
 Batch = dict[str, Tensor]
 """Images by name: ``pan``, ``ms``, ``lms``, ``gt``; with a first axis for patches, or of one."""
@@ -24,59 +27,49 @@ class BatchOrder(Sampler[list[tuple[int, int, float]]]):
 
     Args:
         patches: How many there are.
-        batch_size: Patches of a step; the last patches that fill no batch sit the epoch out.
-        seed: Of order, symmetry and exposure.
-        augment: Draw one of the eight symmetries; otherwise patches stay as they are.
-        exposure: The factor's least and largest value; 1 unless given.
-        accumulate: Parts of a batch that a process takes one after the other.
+        plan: Its batches, seed, augmentation and exposure. The last patches that fill no batch sit
+            the epoch out.
         rank: Which of the processes this is.
         processes: How many there are.
+
+    Attributes:
+        epoch, first: Which epoch it is, and how many of its steps are left out.
 
     Raises:
         ValueError: The batch is larger than all patches, or cannot be divided so.
     """
 
-    def __init__(
-        self,
-        patches: int,
-        batch_size: int,
-        seed: int,
-        augment: bool,
-        exposure: tuple[float, float] | None = None,
-        accumulate: int = 1,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        if not 0 < batch_size <= patches:
+    def __init__(self, patches: int, plan: Plan, rank: int = 0, processes: int = 1) -> None:
+        size, accumulate = plan.batch_size, plan.accumulate
+        if size > patches:
             raise ValueError(
-                f"batch_size {batch_size} does not fit {patches} training patches: choose 1 to "
-                f"{patches}"
+                f"batch_size {size} does not fit {patches} training patches: choose 1 to {patches}"
             )
-        if batch_size % (accumulate * processes):
+        if size % (accumulate * processes):
             raise ValueError(
-                f"a batch of {batch_size} cannot be divided by {processes} processes times "
+                f"a batch of {size} cannot be divided by {processes} processes times "
                 f"accumulate={accumulate}: choose a multiple of {accumulate * processes}"
             )
-        self.patches, self.batch_size, self.seed = patches, batch_size, seed
-        self.augment, self.exposure = augment, exposure or (1.0, 1.0)
+        self.patches, self.plan = patches, plan
+        part = size // (accumulate * processes)
         self.parts = [
-            slice(part * batch_size // (accumulate * processes),
-                  (part + 1) * batch_size // (accumulate * processes))
-            for part in range(rank, accumulate * processes, processes)
-        ]  # fmt: skip
+            slice(number * part, (number + 1) * part)
+            for number in range(rank, accumulate * processes, processes)
+        ]
         self.epoch, self.first = 0, 0
 
     def __len__(self) -> int:
         """Optimiser steps in an epoch."""
-        return self.patches // self.batch_size
+        return self.patches // self.plan.batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
-        chance = np.random.default_rng((self.seed, self.epoch))
-        order = chance.permutation(self.patches).tolist()
-        symmetries = chance.integers(8 if self.augment else 1, size=self.patches).tolist()
-        factors = np.exp(chance.uniform(*np.log(self.exposure), size=self.patches)).tolist()
+        plan, patches = self.plan, self.patches
+        chance = np.random.default_rng((plan.seed, self.epoch))
+        order = chance.permutation(patches).tolist()
+        symmetries = chance.integers(8 if plan.augment else 1, size=patches).tolist()
+        factors = np.exp(chance.uniform(*np.log(plan.exposure or (1.0, 1.0)), patches)).tolist()
         for step in range(self.first, len(self)):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            batch = slice(step * plan.batch_size, (step + 1) * plan.batch_size)
             drawn = list(zip(order[batch], symmetries[batch], factors[batch], strict=True))
             for part in self.parts:
                 yield drawn[part]
@@ -129,3 +122,24 @@ class AugmentedPatches(Dataset[Batch]):
         index, number, factor = which
         patch = symmetry(self.data[index], number)
         return patch if factor == 1 else expose(patch, factor)
+
+
+def batch_loader(
+    data: Dataset[Batch], order: BatchOrder, workers: int = 0, pin_memory: bool = False
+) -> DataLoader:
+    """Batches in that order, read by so many processes ahead, or between the steps."""
+    return DataLoader(
+        AugmentedPatches(data),
+        batch_sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_run,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # without one it takes from torch's chance
+    )
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """In a reader: signals to the whole group of processes stop the run, which ends its readers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

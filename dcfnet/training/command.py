@@ -19,7 +19,8 @@ from dcfnet.imagery.pancollection import PatchDataset
 from dcfnet.imagery.regions import SPLITS
 from dcfnet.imagery.sensors import SENSORS, Sensor, get_sensor
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
-from dcfnet.training.runs import History
+from dcfnet.training.history import History
+from dcfnet.training.plan import Plan
 
 __all__ = ["add_evaluate_parser", "add_train_parser"]
 
@@ -181,17 +182,19 @@ def _train(args: argparse.Namespace) -> None:
             _network(args, sensor),
             train,
             valid,
-            epochs=args.epochs,
-            lr=args.lr,
-            batch_size=args.batch_size,
-            accumulate=args.accumulate,
-            schedule=args.schedule,
-            average=args.average,
-            augment=not args.no_augment,
-            exposure=tuple(args.exposure) if args.exposure else None,
-            patience=args.patience or None,
-            seed=args.seed,
-            precision=args.precision,
+            Plan(
+                epochs=args.epochs,
+                patience=args.patience,
+                lr=args.lr,
+                schedule=args.schedule,
+                batch_size=args.batch_size,
+                accumulate=args.accumulate,
+                average=args.average,
+                augment=not args.no_augment,
+                exposure=tuple(args.exposure) if args.exposure else None,
+                seed=args.seed,
+                precision=args.precision,
+            ),
             compile=args.compile,
             device=args.device,
             workers=args.workers,

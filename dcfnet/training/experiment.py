@@ -35,7 +35,7 @@ import argparse
 import csv
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -46,15 +46,11 @@ from dcfnet.imagery.pancollection import PatchDataset
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.paths import data_dir, written_whole
+from dcfnet.training.history import History
 from dcfnet.training.loop import fit
-from dcfnet.training.runs import History
+from dcfnet.training.plan import Plan
 
-POLICY: dict[str, Any] = {
-    "batch_size": 32,
-    "average": 0.99,
-    "norm_batches": 4,
-    "exposure": (0.5, 3.0),
-}
+POLICY = Plan(average=0.99, norm_batches=4, exposure=(0.5, 3.0))
 
 INJECT = ("pannet", "dicnn", "fusionnet")  # DCFNet starts so by itself
 RATES = (3e-4, 1e-3, 3e-3)
@@ -122,17 +118,19 @@ def carry_out(name: str, max_seconds: float | None, from_best: bool = False) -> 
     history = fit(
         _fresh(run),
         *_patches(),
-        epochs=run.epochs,
-        lr=run.lr,
-        seed=run.seed,
-        schedule=run.schedule,
-        patience=run.patience,
+        replace(
+            POLICY,
+            epochs=run.epochs,
+            lr=run.lr,
+            seed=run.seed,
+            schedule=run.schedule,
+            patience=run.patience,
+        ),
         run_dir=folder,
         resume="best" if from_best else True,
         max_seconds=max_seconds,
         progress=sys.stderr.isatty(),
         on_epoch=None if sys.stderr.isatty() else lambda history: _line(name, history),
-        **POLICY,
     )
     print(f"{name}: {len(history)} epochs, {history.stopped}", flush=True)
     _exit_if_interrupted(history)
@@ -147,14 +145,10 @@ def learning_rates(epochs: int = 10) -> None:
             history = fit(
                 _fresh(run, grey=name.endswith("-grey")),
                 *_patches(),
-                epochs=epochs,
-                lr=lr,
-                seed=0,
-                patience=None,
+                replace(POLICY, epochs=epochs, lr=lr, patience=None),
                 run_dir=data_dir() / "rates" / f"{name}-{lr:g}",
                 resume=True,
                 progress=sys.stderr.isatty(),
-                **POLICY,
             )
             _exit_if_interrupted(history)
             last = history.rows[-1]

@@ -1,17 +1,59 @@
-"""What this machine gains from: bfloat16, a compiler, memory that is kept."""
+"""What a training asks of its machine: devices and processes, precision, memory, signals."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 
-__all__ = ["can_compile", "describe", "gains_from_bf16", "kept_memory"]
+from dcfnet.errors import unknown
+
+__all__ = [
+    "StopSignals",
+    "accelerator_for",
+    "can_compile",
+    "describe",
+    "gains_from_bf16",
+    "kept_memory",
+]
+
+
+def accelerator_for(device: str, precision: str, accumulate: int) -> Accelerator:
+    """Accelerate's view of the machine: device, processes, precision.
+
+    Args:
+        device: ``"auto"`` or ``"cpu"``.
+        precision: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the device is made for it.
+        accumulate: Parts of a batch.
+
+    Raises:
+        ValueError: The device is another one.
+    """
+    if device not in ("auto", "cpu"):
+        raise ValueError(unknown("device", device, ("auto", "cpu")))
+    # Accelerate does not by itself let launched processes without GPUs work together.
+    cpu = device == "cpu" or ("LOCAL_RANK" in os.environ and not torch.cuda.is_available())
+    # It keeps its first settings for the life of the process; each run has its own.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    state = PartialState(cpu=cpu)
+    if precision == "auto":
+        precision = "bf16" if gains_from_bf16(state.device) else "fp32"
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision="no" if precision == "fp32" else "bf16",
+        gradient_accumulation_steps=accumulate,
+    )
 
 
 def gains_from_bf16(device: torch.device) -> bool:
@@ -58,6 +100,34 @@ def kept_memory() -> Iterator[None]:
         libc.mallopt(trim_threshold, 128 * 1024)
         libc.mallopt(mmap_max, 65536)
         libc.malloc_trim(0)
+
+
+class StopSignals:
+    """Turns Ctrl-C and SIGTERM into a reason to stop at the next opportunity.
+
+    The second signal does what it does elsewhere. Outside the main thread there are no signals.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _: object) -> None:
+        self.reason = signal.Signals(number).name
+        before = self._before[signal.Signals(number)]
+        # A shell's background jobs ignore Ctrl-C; somebody who sends it twice means it.
+        ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, ends if before == signal.SIG_IGN else before)
 
 
 def describe(device: torch.device) -> str:

@@ -9,18 +9,19 @@ and backward, divided by that of the fastest large matrix product in the same pr
 """
 
 import contextlib
-import inspect
 import statistics
 import time
-from types import SimpleNamespace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from dcfnet.networks import build_network
-from dcfnet.training import loop as training
-from dcfnet.training.machine import describe, gains_from_bf16, kept_memory
+from dcfnet.training.batches import BatchOrder, batch_loader
+from dcfnet.training.checkpoint import State
+from dcfnet.training.loop import Loss, learn
+from dcfnet.training.machine import accelerator_for, describe, gains_from_bf16, kept_memory
+from dcfnet.training.plan import Plan
 from tests.benchmarks.report import parser, report
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -77,15 +78,14 @@ def fit_step(batch: int, precision: str, compile: bool):
     """The step of `fit` itself, with its defaults."""
     torch.manual_seed(0)
     data = [{k: torch.rand(c, n, n) for k, (c, n) in SHAPES.items()} for _ in range(batch)]
-    settings = {name: p.default for name, p in inspect.signature(training.fit).parameters.items()}
-    settings |= {"model": build_network("dcfnet"), "train": data, "valid": data, "epochs": 1}
-    settings |= {"batch_size": batch, "precision": precision, "compile": compile}
-    options = SimpleNamespace(**settings)
-    accelerator = training._accelerator(options.device, precision, options.accumulate)
-    run = training._Run(options, accelerator, None, training._StopSignals())
-    run.model.train()
-    patches = next(iter(run.loader))
-    return lambda: run._learn(patches)
+    plan = Plan(batch_size=batch, precision=precision)
+    accelerator = accelerator_for("auto", plan.precision, plan.accumulate)
+    model = build_network("dcfnet").to(accelerator.device, memory_format=torch.channels_last)
+    network = torch.compile(model) if compile else model
+    loss, adam = accelerator.prepare(Loss(network), State(model, plan).adam)
+    patches = next(iter(batch_loader(data, BatchOrder(batch, plan))))
+    model.train()
+    return lambda: learn(patches, loss, adam, accelerator, torch.channels_last)
 
 
 def measure(batch: int, repeats: int, compile: bool) -> dict:

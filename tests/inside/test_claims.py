@@ -10,7 +10,7 @@ from dcfnet.inside import claims
 from dcfnet.inside.claims import Check, Finding, FindingTable, Patches, switched_off, verdict
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
-from dcfnet.training.runs import COLUMNS, History
+from dcfnet.training.history import COLUMNS, History
 
 CROSSING = [name for name in REMOVABLE if ".transfers." in name]
 

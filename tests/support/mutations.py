@@ -47,8 +47,10 @@ from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
 from dcfnet.networks import save_weights as write_weights
+from dcfnet.training.history import COLUMNS, History
 from dcfnet.training.loop import fit
-from dcfnet.training.runs import COLUMNS, History, RunFolder, read_run
+from dcfnet.training.plan import Plan
+from dcfnet.training.runs import RunFolder, read_run
 
 SECONDS = 20
 """A reader that takes longer than this with one small file hangs, unless told otherwise."""
@@ -120,16 +122,16 @@ def _patches(count):
 
 def _fit(folder, epochs, resume):
     torch.manual_seed(0)
-    quiet = {"progress": False, "precision": "fp32", "device": "cpu", "batch_size": 2}
+    plan = Plan(epochs=epochs, average=0.9, precision="fp32", batch_size=2)
     return fit(
         _Small(),
         _patches(4),
         _patches(2),
-        epochs=epochs,
-        average=0.9,
+        plan,
         run_dir=folder,
         resume=resume,
-        **quiet,
+        device="cpu",
+        progress=False,
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dcfnet import DataError
 from dcfnet.networks import build_network, count_operations
-from dcfnet.training.runs import COLUMNS, History, read_run, read_runs
+from dcfnet.training.history import COLUMNS, History
+from dcfnet.training.runs import read_run, read_runs
 
 
 def written(folder, network="dicnn", epochs=5, options=None, **record):

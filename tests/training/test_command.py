@@ -15,7 +15,7 @@ import pytest
 from dcfnet import DataError, cli
 from dcfnet.imagery.filters import exp_upsample
 from dcfnet.training.command import add_evaluate_parser, add_train_parser
-from dcfnet.training.runs import History
+from dcfnet.training.history import History
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""What a run measured, and its CSV file."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcfnet import DataError
+from dcfnet.training.history import COLUMNS, History
+
+
+def history_of(losses):
+    row = dict.fromkeys(COLUMNS, 0.0)
+    return History([{**row, "epoch": i, "valid_loss": v} for i, v in enumerate(losses, 1)])
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 6))
+def test_optimal_epoch(losses, patience):
+    history = history_of(losses)
+    expected = None
+    for epoch in range(1, len(losses) - patience + 1):
+        after = losses[epoch : epoch + patience]
+        if min(after) >= losses[epoch - 1]:
+            expected = epoch
+            break
+    assert history.optimal_epoch(patience) == expected
+
+
+def test_optimal_epoch_of_a_known_curve():
+    falling = [1 / epoch for epoch in range(1, 301)]
+    assert history_of(falling).optimal_epoch() is None
+    assert history_of(falling + [1.0] * 99).optimal_epoch() is None
+    assert history_of(falling + [1.0] * 100).optimal_epoch() == 300
+    assert history_of([]).optimal_epoch() is None
+
+
+@settings(max_examples=30)
+@given(st.floats(allow_nan=False))
+def test_history_survives_to_the_last_bit(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    history = history_of([value, 0.1])
+    history.write(path)
+    assert History.read(path).rows == history.rows
+
+
+def test_what_is_no_history_is_refused(tmp_path):
+    path = tmp_path / "history.csv"
+    with pytest.raises(DataError, match=r"no file .*expected the history\.csv"):
+        History.read(path)
+    path.write_text("epoch,loss\n1,2\n")
+    with pytest.raises(DataError, match="columns epoch, loss: expected epoch, train_loss"):
+        History.read(path)
+    path.write_text(",".join(COLUMNS) + "\n1,2,3\n")
+    with pytest.raises(DataError, match="line 2"):
+        History.read(path)
+    with pytest.raises(KeyError, match="unknown column 'loss': expected one of epoch"):
+        History()["loss"]
