@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,10 +13,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dcfnet.training.plan import Plan
 
-__all__ = ["AugmentedPatches", "Batch", "BatchOrder", "batch_loader", "expose", "symmetry"]
+__all__ = [
+    "AugmentedPatches",
+    "Batch",
+    "BatchOrder",
+    "Patches",
+    "batch_loader",
+    "expose",
+    "symmetry",
+]
 
 Batch = dict[str, Tensor]
 """Images by name: ``pan``, ``ms``, ``lms``, ``gt``; with a first axis for patches, or of one."""
+
+
+class Patches(Protocol):
+    """What is trained on: a list of patches, or a dataset that reads them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Batch: ...
 
 
 class BatchOrder(Sampler[list[tuple[int, int, float]]]):
@@ -67,7 +84,8 @@ class BatchOrder(Sampler[list[tuple[int, int, float]]]):
         chance = np.random.default_rng((plan.seed, self.epoch))
         order = chance.permutation(patches).tolist()
         symmetries = chance.integers(8 if plan.augment else 1, size=patches).tolist()
-        factors = np.exp(chance.uniform(*np.log(plan.exposure or (1.0, 1.0)), patches)).tolist()
+        low, high = np.log(plan.exposure or (1.0, 1.0))
+        factors = np.exp(chance.uniform(low, high, patches)).tolist()
         for step in range(self.first, len(self)):
             batch = slice(step * plan.batch_size, (step + 1) * plan.batch_size)
             drawn = list(zip(order[batch], symmetries[batch], factors[batch], strict=True))
@@ -115,7 +133,7 @@ def expose(patch: Batch, factor: float) -> Batch:
 class AugmentedPatches(Dataset[Batch]):
     """Patches by (index, symmetry, exposure), as `BatchOrder` names them."""
 
-    def __init__(self, data: Dataset[Batch]) -> None:
+    def __init__(self, data: Patches) -> None:
         self.data = data
 
     def __getitem__(self, which: tuple[int, int, float]) -> Batch:
@@ -125,8 +143,8 @@ class AugmentedPatches(Dataset[Batch]):
 
 
 def batch_loader(
-    data: Dataset[Batch], order: BatchOrder, workers: int = 0, pin_memory: bool = False
-) -> DataLoader:
+    data: Patches, order: BatchOrder, workers: int = 0, pin_memory: bool = False
+) -> DataLoader[Batch]:
     """Batches in that order, read by so many processes ahead, or between the steps."""
     return DataLoader(
         AugmentedPatches(data),

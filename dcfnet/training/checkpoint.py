@@ -48,7 +48,8 @@ class State:
         self.adam = torch.optim.Adam(model.parameters(), plan.lr, (0.9, 0.999), fused=fused)
         self.average: AveragedModel | None = None
         if plan.average is not None:
-            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.average))
+            moving = get_ema_multi_avg_fn(plan.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(model, multi_avg_fn=moving)
         self.best: nn.Module | None = None
         self.history = History()
         self.step, self.loss_sum = 0, 0.0

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import default_collate
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import WV3, Sensor
 from dcfnet.measure import metrics
-from dcfnet.training.batches import Batch
+from dcfnet.training.batches import Batch, Patches
 
 __all__ = ["check_patches", "evaluate_network", "recompute_norms"]
 
@@ -48,7 +49,7 @@ def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
 @torch.no_grad()
 def evaluate_network(
     model: nn.Module,
-    data: Dataset[Batch],
+    data: Patches,
     sensor: Sensor | None = None,
     *,
     batch_size: int = 32,
@@ -71,11 +72,12 @@ def evaluate_network(
         DataError: There are no patches, or they have no truth.
     """
     check_patches(data=data)
-    sensor = sensor or getattr(data, "sensor", WV3)
-    measures = {
+    taken_by: Sensor = sensor or getattr(data, "sensor", None) or WV3
+    ratio, top = taken_by.ratio, taken_by.max_value
+    measures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "sam": metrics.sam,
-        "ergas": lambda gt, fused: metrics.ergas(gt, fused, sensor.ratio),
-        "psnr": lambda gt, fused: metrics.psnr(gt, fused, sensor.max_value),
+        "ergas": lambda gt, fused: metrics.ergas(gt, fused, ratio),
+        "psnr": lambda gt, fused: metrics.psnr(gt, fused, top),
     }
     if full:
         measures |= {"q2n": metrics.q2n, "scc": metrics.scc}
@@ -83,21 +85,23 @@ def evaluate_network(
     was_training = model.training
     model.eval()
     values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
-    for batch in DataLoader(data, batch_size=batch_size, generator=torch.Generator()):
+    for start in range(0, len(data), batch_size):
+        end = min(start + batch_size, len(data))
+        batch: Batch = default_collate([data[i] for i in range(start, end)])
         inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
         for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
             loss = (gt - fused).square().mean().item()
             values["loss"].append(loss)
             if not math.isfinite(loss):
                 continue
-            images = (gt.numpy() * sensor.max_value, fused.numpy() * sensor.max_value)
+            images = (gt.numpy() * top, fused.numpy() * top)
             for name, measure in measures.items():
                 values[name].append(measure(*images))
     model.train(was_training)
     return {name: math.fsum(each) / max(len(each), 1) for name, each in values.items()}
 
 
-def check_patches(**sets: Sized) -> None:
+def check_patches(**sets: Patches) -> None:
     """Require that there are patches, with truth, as `PatchDataset` gives them.
 
     Raises:

@@ -26,11 +26,10 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.training.batches import Batch, BatchOrder, batch_loader
+from dcfnet.training.batches import Batch, BatchOrder, Patches, batch_loader
 from dcfnet.training.checkpoint import Keeper, State, settings
 from dcfnet.training.evaluate import check_patches, evaluate_network, recompute_norms
 from dcfnet.training.history import History
@@ -46,8 +45,8 @@ LOOK_EVERY = 16
 
 def fit(
     model: nn.Module,
-    train: Dataset[Batch],
-    valid: Dataset[Batch],
+    train: Patches,
+    valid: Patches,
     plan: Plan | None = None,
     *,
     run_dir: str | os.PathLike[str] | None = None,
@@ -140,7 +139,8 @@ def fit(
 
         # What is trained, and how far it is.
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
-        state = State(model.to(on, memory_format=layout), plan)
+        model.to(on).to(memory_format=layout)  # type: ignore[call-overload]
+        state = State(model, plan)
         history = state.history
         network = _compiled(model, on) if compile else model
         loss, optimiser = accelerator.prepare(Loss(network), state.adam)
@@ -299,7 +299,7 @@ class _Watch:
         return (self.stop.reason or "another process") if stopping else "", saving > 0
 
 
-def _check(train: Dataset[Batch], valid: Dataset[Batch], plan: Plan) -> None:
+def _check(train: Patches, valid: Patches, plan: Plan) -> None:
     check_patches(train=train, valid=valid)
     _, height, width = train[0]["gt"].shape
     if plan.augment and height != width:
@@ -316,7 +316,8 @@ def _compiled(model: nn.Module, device: torch.device) -> nn.Module:
             stacklevel=3,
         )
         return model
-    return torch.compile(model)
+    compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    return compiled
 
 
 def _bar(steps: int, done: int, plan: Plan, shown: bool) -> tqdm:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class RunFolder:
         path: The folder; it is made if need be.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint.pt"
         self.weights = self.path / "weights.safetensors"
@@ -86,14 +87,12 @@ class RunFolder:
         with self._clear_failure("the checkpoint"), written_whole(self.checkpoint) as temporary:
             temporary.write_bytes(content.getbuffer())
 
-    def load(self) -> dict[str, Any] | None:
-        """The state that was last saved, on the CPU; None if there is none.
+    def load(self) -> dict[str, Any]:
+        """The state that was last saved, on the CPU.
 
         Raises:
-            DataError: The file is not a checkpoint of this trainer.
+            DataError: There is none, or the file is not a checkpoint of this trainer.
         """
-        if not self.checkpoint.exists():
-            return None
         try:
             if not self.checkpoint.is_file():  # to open a pipe would wait for ever
                 raise ValueError("no file")
