@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dcfnet.imagery.wald import exp_upsample
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.networks import build_network
 from dcfnet.training.history import History
 from dcfnet.training.loop import fit
