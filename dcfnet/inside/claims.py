@@ -14,9 +14,8 @@ Reference:
 
 from __future__ import annotations
 
-import contextlib
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,15 +24,16 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, uniform_filter
-from scipy.stats import rankdata
 from torch import Tensor
 
-from dcfnet.errors import unknown
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
-from dcfnet.inside.fields import activations, effective_fields, field_radius
+from dcfnet.inside.fields import effective_fields, field_radius
 from dcfnet.inside.gradcam import GradCAM
+from dcfnet.inside.hooks import activations
+from dcfnet.inside.sanity import rank_correlation
+from dcfnet.inside.switches import switched_off
 from dcfnet.measure import metrics
 from dcfnet.measure.tables import METRICS, with_lower_loss
 from dcfnet.networks import NETWORKS, DCFNet, PansharpeningNetwork, load_trained
@@ -63,10 +63,8 @@ __all__ = [
     "optimal_epoch",
     "pairs_of_runs",
     "radii",
-    "rank_correlation",
     "receptive_fields",
     "similar_maps",
-    "switched_off",
     "take_patches",
     "verdict",
 ]
@@ -591,19 +589,6 @@ def receptive_fields(found: Mapping[str, np.ndarray]) -> Finding:
     )
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's: the correlation of the ranks of two maps' pixels, -1 to 1.
-
-    Two maps of one value each are alike, 1; one beside a map that varies is not, 0.
-    """
-    a, b = (rankdata(np.asarray(m, float).ravel()) for m in (first, second))
-    a, b = a - a.mean(), b - b.mean()
-    sizes = (a @ a) * (b @ b)
-    if sizes > 0:
-        return float(a @ b / np.sqrt(sizes))
-    return float((a @ a) == (b @ b))
-
-
 def activation_maps(
     model: DCFNet, patches: Patches, names: Sequence[str] = FUSED
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -672,7 +657,8 @@ def _correlations(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np
     same, other = (
         np.array(
             [
-                rank_correlation(first[c, p], second[c, (p + shift) % patches])
+                # A map that is the same everywhere is like no other.
+                np.nan_to_num(rank_correlation(first[c, p], second[c, (p + shift) % patches]))
                 for c in range(count)
                 for p in range(patches)
             ]
@@ -683,45 +669,6 @@ def _correlations(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np
 
 
 # --- Claims 9 and 10: without a part ------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def switched_off(
-    model: DCFNet, names: str | Sequence[str], renormalise: bool = False
-) -> Iterator[DCFNet]:
-    """The trained network without some of its parts, for the time of a ``with`` block.
-
-    A PCFT gives way to the strided convolution of the next finer branch that it has inside, as
-    in a network built without it. A transfer adds nothing to its target.
-
-    Args:
-        model: Changed in place, and restored at the end, also after an error.
-        names: Out of `dcfnet.networks.dcfnet.REMOVABLE`.
-        renormalise: Whether the other transfers of the same source share the weight of the one
-            that is switched off, as in a network built without it.
-
-    Raises:
-        ValueError: There is no removable part of that name.
-    """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if wrong := [name for name in names if name not in REMOVABLE]:
-        raise ValueError(unknown("removable part of DCFNet", wrong[0], REMOVABLE))
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            module = model.get_submodule(name)
-            if name.startswith("pcft"):
-                stack.callback(setattr, module, "plain", module.plain)
-                module.plain = True
-                continue
-            handle = module.register_forward_hook(lambda _m, _a, output: torch.zeros_like(output))
-            stack.callback(handle.remove)
-            if renormalise:
-                fusion = model.get_submodule(name.split(".transfers.")[0])
-                source, target = (int(i) for i in name.rsplit(".", 1)[1].split("_to_"))
-                entry = fusion.present[target, source]
-                stack.callback(entry.copy_, entry.clone())
-                entry.zero_()
-        yield model
 
 
 def pairs_of_runs(

@@ -1,4 +1,4 @@
-"""What the parts of a network hold for an image, and how far they see."""
+"""How far the parts of a network see: their effective receptive fields."""
 
 from __future__ import annotations
 
@@ -7,41 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dcfnet.errors import unknown
+from dcfnet.inside.hooks import kept
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["activations", "effective_fields", "field_radius"]
-
-
-@torch.no_grad()
-def activations(
-    model: PansharpeningNetwork, names: Iterable[str], pan: Tensor, ms: Tensor, lms: Tensor
-) -> dict[str, Tensor]:
-    """What the named parts of a network return for an image, from one forward pass.
-
-    The network runs in the mode it is in, without gradients.
-
-    Args:
-        model: Any network of this package.
-        names: Dotted names of modules, for DCFNet for example those of ``model.parts()``.
-        pan: (B, 1, H, W), as for the network.
-        ms: (B, C, H/4, W/4).
-        lms: (B, C, H, W).
-
-    Returns:
-        Each part's output by its name, in the order of ``names``.
-
-    Raises:
-        ValueError: The network has no part of that name.
-
-    Example:
-        >>> seen = activations(model, ["stem", "head.concat"], pan, ms, lms)
-        >>> seen["head.concat"].shape
-        torch.Size([1, 224, 64, 64])
-    """
-    return _forward(model, names, pan, ms, lms)
+__all__ = ["effective_fields", "field_radius"]
 
 
 def effective_fields(
@@ -78,11 +49,14 @@ def effective_fields(
     Raises:
         ValueError: The network has no part of that name.
     """
+    names = list(names)
     inputs = [image.detach().clone().requires_grad_() for image in (pan, ms, lms)]
-    seen = _forward(model, names, *inputs)
+    with kept(model, names) as seen:
+        model(*inputs)
     generator = torch.Generator().manual_seed(seed)
     fields = {}
-    for name, maps in seen.items():
+    for name in names:
+        maps = seen[name]
         signs = torch.randint(0, 2, maps.shape[:2], generator=generator).to(maps) * 2 - 1
         probe = torch.zeros_like(maps)
         probe[:, :, maps.shape[2] // 2, maps.shape[3] // 2] = signs
@@ -116,26 +90,3 @@ def field_radius(field: np.ndarray, share: float = 0.5) -> float:
     order = radius.argsort()
     held = field.ravel()[order].cumsum() / total
     return float(np.interp(share, held, radius[order]))
-
-
-def _forward(
-    model: nn.Module, names: Iterable[str], pan: Tensor, ms: Tensor, lms: Tensor
-) -> dict[str, Tensor]:
-    modules = dict(model.named_modules())
-    names = list(names)
-    for name in names:
-        if name not in modules:
-            raise ValueError(unknown(f"part of {type(model).__name__}", name, modules))
-    seen: dict[str, Tensor] = {}
-    handles = [
-        modules[name].register_forward_hook(
-            lambda module, args, output, name=name: seen.__setitem__(name, output)
-        )
-        for name in names
-    ]
-    try:
-        model(pan, ms, lms)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: seen[name] for name in names}

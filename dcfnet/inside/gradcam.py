@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcfnet.errors import unknown
+from dcfnet.inside.hooks import replaced, require_parts
 
 __all__ = ["GradCAM", "LayerMaps", "Region"]
 
@@ -123,16 +123,10 @@ class GradCAM:
                 "this copy was made by fused_for_inference(), where a convolution has taken in "
                 "what followed it: pass the network that it was made from"
             )
-        names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-        self.layers = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers))
+        self.layers = require_parts(model, [layers] if isinstance(layers, str) else layers)
         if not self.layers:
             raise ValueError("no layer to look at: pass at least one name, see model.named_modules")
-        for layer in self.layers:
-            if layer not in names:
-                said = unknown(f"layer of {type(model).__name__}", layer, names)
-                raise ValueError(f"{said}; model.named_modules() lists all")
         self.model = model
-        self._names = names
         self._fused: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
@@ -167,10 +161,8 @@ class GradCAM:
         kept: dict[str, Tensor] = {}
         with contextlib.ExitStack() as stack:
             stack.enter_context(_as_used(self.model))
-            for layer in self.layers:
-                hook = self._keep_in(kept, layer)
-                handle = self.model.get_submodule(layer).register_forward_hook(hook)
-                stack.callback(handle.remove)
+            hooks = {layer: self._keep_in(kept, layer) for layer in self.layers}
+            stack.enter_context(replaced(self.model, hooks))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             fused = self.model(*(image.detach().clone() for image in inputs))
@@ -213,21 +205,15 @@ class GradCAM:
                 layer.
             TypeError: ``region`` is none of these.
         """
-        if self._fused is None:
-            raise RuntimeError(
-                "there is no forward pass to look at: call cam(pan, ms, lms) first, and the maps "
-                "before the with block ends"
-            )
-        _, count, height, width = self._fused.shape
-        weights = _band_weights(bands, count)
-        area = _region_weights(region, height, width)
+        fused = self._seen()
+        weights = _band_weights(bands, fused.shape[1])
+        area = _region_weights(region, *fused.shape[-2:])
         alpha: dict[str, list[Tensor]] = {layer: [] for layer in self.layers}
+        # One by one: batched gradients (vmap) take more time on a CPU, and all the memory.
+        for row in weights.reshape(-1, fused.shape[1]):
+            for layer, gradient in self._gradients(row, area).items():
+                alpha[layer].append(gradient.mean(dim=(-2, -1)))
         with torch.inference_mode(False):
-            # One by one: batched gradients (vmap) take more time on a CPU, and all the memory.
-            for row in weights.reshape(-1, count):
-                slopes = torch.from_numpy(row[:, None, None] * area).to(self._fused)
-                for layer, gradient in zip(self.layers, self._gradients(slopes), strict=True):
-                    alpha[layer].append(gradient.mean(dim=(-2, -1)))
             return {
                 layer: LayerMaps(
                     layer=layer,
@@ -239,10 +225,32 @@ class GradCAM:
                 for layer, activations in self._activations.items()
             }
 
-    def _keep_in(
-        self, kept: dict[str, Tensor], layer: str
-    ) -> Callable[[nn.Module, Any, Any], Tensor]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> Tensor:
+    def gradients(
+        self, band: int | Mapping[int, float], region: Region = None
+    ) -> dict[str, Tensor]:
+        """The derivatives dy^c/dA, which Eq. 1 averages, by layer; (B, K, h, w) each.
+
+        Args:
+            band: One y^c, as in `maps`.
+            region: As in `maps`.
+
+        Raises:
+            RuntimeError, ValueError, TypeError: As `maps` does.
+        """
+        fused = self._seen()
+        weights = _band_weights(band, fused.shape[1])
+        return self._gradients(weights, _region_weights(region, *fused.shape[-2:]))
+
+    def _seen(self) -> Tensor:
+        if self._fused is None:
+            raise RuntimeError(
+                "there is no forward pass to look at: call cam(pan, ms, lms) first, and the maps "
+                "before the with block ends"
+            )
+        return self._fused
+
+    def _keep_in(self, kept: dict[str, Tensor], layer: str) -> Callable[[Any], Tensor]:
+        def hook(output: Any) -> Tensor:
             if not isinstance(output, Tensor):
                 raise TypeError(
                     f"layer {layer!r} returns a {type(output).__name__}, not a tensor: pass "
@@ -266,28 +274,33 @@ class GradCAM:
 
         return hook
 
-    def _gradients(self, slopes: Tensor) -> Sequence[Tensor]:
-        """dy^c/dA of every layer, (B, K, h, w), given dy^c/dfused (C, H, W) of each image."""
-        activations = list(self._activations.values())
+    def _gradients(self, weights: np.ndarray, area: np.ndarray) -> dict[str, Tensor]:
+        """dy^c/dA of every layer, given the weight of each band and each pixel in y^c."""
+        fused, activations = self._seen(), list(self._activations.values())
         gradients: Sequence[Tensor | None] = [None] * len(activations)
-        if self._fused.requires_grad:
-            gradients = torch.autograd.grad(
-                self._fused,
-                activations,
-                slopes.expand_as(self._fused),
-                retain_graph=True,
-                allow_unused=True,
-            )
+        with torch.inference_mode(False):
+            if fused.requires_grad:
+                slopes = torch.from_numpy(weights[:, None, None] * area).to(fused)
+                gradients = torch.autograd.grad(
+                    fused,
+                    activations,
+                    slopes.expand_as(fused),
+                    retain_graph=True,
+                    allow_unused=True,
+                )
+        found = {}
         for layer, gradient in zip(self.layers, gradients, strict=True):
             if gradient is None:
                 raise ValueError(
                     f"the fused image does not depend on layer {layer!r}: its output goes nowhere, "
                     "or is detached on its way"
                 )
-        return gradients
+            found[layer] = gradient
+        return found
 
     def _inside(self, layer: str) -> str:
-        inside = [name for name in self._names if name.startswith(f"{layer}.")]
+        within = self.model.get_submodule(layer).named_modules(prefix=layer)
+        inside = [name for name, _ in within][1:]
         return f", for example {' or '.join(map(repr, inside[:3]))}" if inside else ""
 
 
@@ -312,17 +325,17 @@ def _band_weights(
     """The weight of each band in each y^c, (*T, count)."""
     if bands is None:
         bands = range(count)
-    one = isinstance(bands, Integral)
-    indices = [operator.index(band) for band in ([bands] if one else bands)]
+    many = list(bands) if isinstance(bands, Iterable) else [bands]
+    indices = [operator.index(band) for band in many]
     if not indices or not all(0 <= band < count for band in indices):
         raise ValueError(
             f"bands must be out of 0 to {count - 1}, at least one of the {count} of the fused "
             f"image, got {bands!r}"
         )
     each = np.eye(count)[indices]
-    if one:
-        return each[0]
-    return np.array(list(bands.values()), np.float64) @ each if isinstance(bands, Mapping) else each
+    if isinstance(bands, Mapping):
+        return np.array(list(bands.values()), np.float64) @ each
+    return each if isinstance(bands, Iterable) else each[0]
 
 
 def _region_weights(region: Region, height: int, width: int) -> np.ndarray:

@@ -8,19 +8,18 @@ Reference:
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from dcfnet.inside.gradcam import GradCAM
 
 __all__ = [
     "cascade",
-    "closed",
     "deletion",
     "evenness",
     "randomised",
@@ -33,20 +32,17 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation of two maps of one shape; equal values share their mean rank.
 
     Returns:
-        From -1 to 1; NaN where one of the maps is constant.
+        From -1 to 1; NaN where one of the maps is constant, which puts no pixel before another.
 
     Raises:
         ValueError: The shapes differ.
     """
-    if np.shape(a) != np.shape(b):
-        raise ValueError(f"maps must have one shape, got {np.shape(a)} and {np.shape(b)}")
-    ranks = []
-    for values in (a, b):
-        _, place, count = np.unique(np.ravel(values), return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(count) - (count - 1) / 2)[place.ravel()])
-    if any(np.ptp(rank) == 0 for rank in ranks):
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise ValueError(f"maps must have one shape, got {a.shape} and {b.shape}")
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 @torch.no_grad()
@@ -148,44 +144,13 @@ def evenness(
         is cancels in the mean.
     """
     with GradCAM(model, layers) as cam:
-        fused = cam(*inputs)
-        slopes = torch.zeros_like(fused[0])
-        slopes[band] = 1 / slopes[band].numel()
-        with torch.inference_mode(False):
-            gradients = cam._gradients(slopes)
+        cam(*inputs)
         shares = {}
-        for layer, gradient in zip(cam.layers, gradients, strict=True):
+        for layer, gradient in cam.gradients(band).items():
             whole = gradient.double().square().sum()
             mean = gradient.double().mean(dim=(-2, -1)).square().sum()
             shares[layer] = float(mean * gradient.shape[-2] * gradient.shape[-1] / whole)
         return shares
-
-
-@contextlib.contextmanager
-def closed(model: nn.Module, part: str | None) -> Iterator[None]:
-    """Inside the block, a part of a network hands on nothing but its means.
-
-    In every channel all pixels get the channel's mean over the map, so that what follows still
-    sees values of a usual size.
-
-    Args:
-        model: The network; afterwards it is as it was.
-        part: Name of a module that returns (B, K, h, w); with None all stays open.
-
-    Example:
-        >>> with closed(model, "pcft2"):
-        ...     fused = fuse(model, patch)
-    """
-    if part is None:
-        yield
-        return
-    handle = model.get_submodule(part).register_forward_hook(
-        lambda _module, _inputs, output: output.mean(dim=(-2, -1), keepdim=True).expand_as(output)
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 
 from dcfnet.imagery.sensors import WV3
 from dcfnet.inside import claims
-from dcfnet.inside.claims import Check, Finding, FindingTable, Patches, switched_off, verdict
+from dcfnet.inside.claims import Check, Finding, FindingTable, Patches, verdict
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.training.history import COLUMNS, History
@@ -180,15 +180,6 @@ def test_receptive_fields(model):
     assert claims.receptive_fields(of).verdict == "mixed"
 
 
-def test_rank_correlation():
-    x = np.random.default_rng(0).random((8, 8))
-    assert claims.rank_correlation(x, x) == pytest.approx(1)
-    assert claims.rank_correlation(x, np.exp(5 * x)) == pytest.approx(1)
-    assert claims.rank_correlation(x, -x) == pytest.approx(-1)
-    assert claims.rank_correlation(x, np.zeros((8, 8))) == 0
-    assert claims.rank_correlation(np.ones((8, 8)), np.zeros((8, 8))) == 1
-
-
 def test_similar_maps(model):
     found, signed = claims.activation_maps(model, patches())
     assert {m.shape for m in (*found.values(), *signed.values())} == {(8, 4, 8, 8)}
@@ -209,30 +200,6 @@ def test_similar_maps(model):
 # --- Without a part -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", REMOVABLE)
-@pytest.mark.parametrize("renormalise", [False, True])
-def test_a_switched_off_part_changes_the_image_and_comes_back(model, name, renormalise):
-    batch = patches(2)
-    with torch.no_grad():
-        before = model(*batch.inputs)
-        with switched_off(model, name, renormalise):
-            without = model(*batch.inputs)
-        assert not torch.equal(before, without)
-        with pytest.raises(KeyError), switched_off(model, [name], renormalise):
-            raise KeyError
-        assert torch.equal(before, model(*batch.inputs))
-
-
-def test_a_renormalised_network_is_one_built_without_the_part(model):
-    names = ["stage3.fusion.transfers.2_to_0", "stage2.fusion.transfers.0_to_1", "pcft2"]
-    built = build_network("dcfnet", width=0.1, inject_details=False, without=tuple(names)).eval()
-    state = model.state_dict()
-    built.load_state_dict({key: state[key] for key in built.state_dict()})
-    batch = patches(2)
-    with torch.no_grad(), switched_off(model, names, renormalise=True):
-        torch.testing.assert_close(model(*batch.inputs), built(*batch.inputs))
-
-
 def test_a_part_that_does_nothing_makes_no_difference():
     torch.manual_seed(0)
     model = build_network("dcfnet", width=0.1, inject_details=False).eval()
@@ -242,14 +209,6 @@ def test_a_part_that_does_nothing_makes_no_difference():
     found = claims.cooperation(model, patches(), {}, names=[idle])
     assert found.checks[0].effects == pytest.approx(0, abs=1e-9)
     assert found.checks[1].holds is None  # no seeds
-
-
-def test_unknown_part(model):
-    with (
-        pytest.raises(ValueError, match="unknown removable part"),
-        switched_off(model, "stem"),
-    ):
-        pass
 
 
 def test_context_and_cooperation_take_seeds(model):

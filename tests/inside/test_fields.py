@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcfnet.inside.fields import activations, effective_fields, field_radius
+from dcfnet.inside.fields import effective_fields, field_radius
 from dcfnet.networks import build_network
 from dcfnet.networks.base import PansharpeningNetwork
 
@@ -87,20 +87,3 @@ def test_radius_of_known_fields():
     assert field_radius(one, 0.9) == 0
     with pytest.raises(ValueError, match="0 everywhere"):
         field_radius(np.zeros((4, 4)))
-
-
-def test_activations_are_what_the_parts_return_and_hooks_are_gone():
-    model = build_network("dcfnet", width=0.1).eval()
-    images = inputs(32)
-    seen = activations(model, ["head.concat", "stem"], *images)
-    assert list(seen) == ["head.concat", "stem"]
-    with torch.no_grad():
-        expected = model.stem(torch.cat((images[0], images[2]), dim=1))
-    torch.testing.assert_close(seen["stem"], expected)
-    with pytest.raises(
-        ValueError, match=r"'stage3\.branch\.0' \(did you mean 'stage3\.branches\.0"
-    ):
-        activations(model, ["stage3.branch.0"], *images)
-    with pytest.raises(ValueError, match="pan must have"):
-        activations(model, ["stem"], images[2], *images[1:])
-    assert not any(module._forward_hooks for module in model.modules())

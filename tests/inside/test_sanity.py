@@ -5,7 +5,6 @@ from torch import nn
 
 from dcfnet.inside.sanity import (
     cascade,
-    closed,
     deletion,
     evenness,
     randomised,
@@ -93,16 +92,3 @@ def test_deletion_takes_the_highest_first_and_ends_at_the_mean():
     assert images[4, 0].tolist() == [[4, 4], [4, 4]]
     with pytest.raises(ValueError, match="order must be"):
         deletion(lambda x: x, activations, np.zeros((3, 3)))
-
-
-def test_a_closed_part_hands_on_its_means(model, inputs):
-    with torch.no_grad():
-        before = model(*inputs)
-        with closed(model, None):
-            assert torch.equal(model(*inputs), before)
-        with closed(model, "head.out"):
-            details = model(*inputs) - inputs[2]
-        torch.testing.assert_close(
-            details, (before - inputs[2]).mean(dim=(-2, -1), keepdim=True).expand_as(details)
-        )
-        assert torch.equal(model(*inputs), before)

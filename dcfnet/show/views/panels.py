@@ -47,7 +47,7 @@ from bokeh.plotting import figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from dcfnet.inside.fields import activations
+from dcfnet.inside.hooks import activations
 from dcfnet.networks import count_operations, count_parameters
 from dcfnet.networks.dcfnet import DCFNet, Part
 from dcfnet.show.diagram import Diagram, architecture

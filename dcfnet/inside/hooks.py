@@ -1,0 +1,102 @@
+"""Forward hooks that last as long as a ``with`` block: what parts return is read, or changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcfnet.errors import unknown
+
+__all__ = ["activations", "kept", "replaced", "require_parts"]
+
+
+def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
+    """The names, each once, if the network has modules of all of them.
+
+    Raises:
+        ValueError: It has none of that name.
+    """
+    known = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    names = tuple(dict.fromkeys(names))
+    for name in names:
+        if name not in known:
+            said = unknown(f"layer of {type(model).__name__}", name, known)
+            raise ValueError(f"{said}; model.named_modules() lists all")
+    return names
+
+
+@contextlib.contextmanager
+def replaced(model: nn.Module, changes: Mapping[str, Callable[[Any], Tensor]]) -> Iterator[None]:
+    """Inside the block, parts of a network hand on what a function makes of their output.
+
+    Args:
+        model: The network; afterwards it is as it was, also after an error.
+        changes: Dotted name of a module to what is called with its output.
+
+    Raises:
+        ValueError: The network has no part of that name.
+
+    Example:
+        >>> with replaced(model, {"pcft2": torch.zeros_like}):
+        ...     fused = model(pan, ms, lms)
+    """
+    require_parts(model, changes)
+    with contextlib.ExitStack() as stack:
+        for name, change in changes.items():
+            handle = model.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, change=change: change(output)
+            )
+            stack.callback(handle.remove)
+        yield
+
+
+@contextlib.contextmanager
+def kept(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Inside the block, a dictionary has what the named parts returned last.
+
+    Raises:
+        ValueError: The network has no part of that name.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[Tensor], Tensor]:
+        def change(output: Tensor) -> Tensor:
+            seen[name] = output
+            return output
+
+        return change
+
+    with replaced(model, {name: keep(name) for name in names}):
+        yield seen
+
+
+@torch.no_grad()
+def activations(model: nn.Module, names: Iterable[str], *inputs: Tensor) -> dict[str, Tensor]:
+    """What the named parts of a network return for an image, from one forward pass.
+
+    The network runs in the mode it is in, without gradients.
+
+    Args:
+        model: Any network of this package.
+        names: Dotted names of modules, for DCFNet for example those of ``model.parts()``.
+        inputs: ``pan, ms, lms``.
+
+    Returns:
+        Each part's output by its name, in the order of ``names``.
+
+    Raises:
+        ValueError: The network has no part of that name.
+
+    Example:
+        >>> seen = activations(model, ["stem", "head.concat"], pan, ms, lms)
+        >>> seen["head.concat"].shape
+        torch.Size([1, 224, 64, 64])
+    """
+    names = list(names)
+    with kept(model, names) as seen:
+        model(*inputs)
+    return {name: seen[name] for name in names}

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from dcfnet.inside.hooks import activations, kept, replaced, require_parts
+from dcfnet.networks import build_network
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build_network("dcfnet", width=0.1, inject_details=False).eval()
+
+
+def inputs(size=32):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (1, size), (8, size // 4), (8, size)
+    return tuple(torch.rand(1, c, n, n, generator=generator) for c, n in shapes)
+
+
+def hooks(model):
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def test_activations_are_what_the_parts_return_and_hooks_are_gone(model):
+    images = inputs()
+    seen = activations(model, ["head.concat", "stem"], *images)
+    assert list(seen) == ["head.concat", "stem"]
+    with torch.no_grad():
+        expected = model.stem(torch.cat((images[0], images[2]), dim=1))
+    assert_close(seen["stem"], expected)
+    with pytest.raises(
+        ValueError, match=r"'stage3\.branch\.0' \(did you mean 'stage3\.branches\.0"
+    ):
+        activations(model, ["stage3.branch.0"], *images)
+    with pytest.raises(ValueError, match="pan must have"):
+        activations(model, ["stem"], images[2], *images[1:])
+    assert hooks(model) == 0
+
+
+def test_what_is_kept_has_its_graph_and_is_of_the_last_pass(model):
+    images = inputs()
+    with kept(model, ["stem"]) as seen:
+        model(*images)
+        first = seen["stem"]
+        model(2 * images[0], *images[1:])
+    assert seen["stem"].requires_grad
+    assert not torch.equal(seen["stem"], first)
+
+
+def test_replaced_parts_hand_on_something_else_for_the_time_of_the_block():
+    model = nn.Sequential(nn.Identity(), nn.ReLU())
+    x = torch.tensor([-1.0, 2.0])
+    with replaced(model, {"0": lambda output: 3 * output, "1": lambda output: output + 1}):
+        assert model(x).tolist() == [1, 7]
+    with pytest.raises(KeyError), replaced(model, {"0": torch.zeros_like}):
+        assert model(x).tolist() == [0, 0]
+        raise KeyError
+    assert model(x).tolist() == [0, 2]
+
+
+def test_a_second_name_of_a_module_is_known_too():
+    layer = nn.ReLU()
+    model = nn.Sequential(layer, nn.Sequential(layer))
+    assert require_parts(model, ["1.0", "0", "1.0"]) == ("1.0", "0")
+    with pytest.raises(ValueError, match="layer of Sequential '2'"):
+        require_parts(model, ["2"])

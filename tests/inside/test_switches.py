@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from dcfnet.inside.switches import closed, switched_off
+from dcfnet.networks import build_network
+from dcfnet.networks.dcfnet import REMOVABLE
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A tiny network that has not been trained, whose output depends on all of its parts."""
+    torch.manual_seed(0)
+    return build_network("dcfnet", 4, width=0.1, inject_details=False).eval()
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+    shapes = (1, 32, 32), (4, 8, 8), (4, 32, 32)
+    return [torch.rand(2, *shape, generator=generator) for shape in shapes]
+
+
+@pytest.mark.parametrize("name", REMOVABLE)
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_switched_off_part_changes_the_image_and_comes_back(model, inputs, name, renormalise):
+    with torch.no_grad():
+        before = model(*inputs)
+        with switched_off(model, name, renormalise):
+            without = model(*inputs)
+        assert not torch.equal(before, without)
+        with pytest.raises(KeyError), switched_off(model, [name], renormalise):
+            raise KeyError
+        assert torch.equal(before, model(*inputs))
+
+
+def test_a_renormalised_network_is_one_built_without_the_part(model, inputs):
+    names = ["stage3.fusion.transfers.2_to_0", "stage2.fusion.transfers.0_to_1", "pcft2"]
+    built = build_network("dcfnet", 4, width=0.1, inject_details=False, without=tuple(names)).eval()
+    state = model.state_dict()
+    built.load_state_dict({key: state[key] for key in built.state_dict()})
+    with torch.no_grad(), switched_off(model, names, renormalise=True):
+        torch.testing.assert_close(model(*inputs), built(*inputs))
+
+
+def test_unknown_part(model):
+    with (
+        pytest.raises(ValueError, match="unknown removable part"),
+        switched_off(model, "stem"),
+    ):
+        pass
+
+
+def test_a_closed_part_hands_on_its_means(model, inputs):
+    with torch.no_grad():
+        before = model(*inputs)
+        with closed(model, None):
+            assert torch.equal(model(*inputs), before)
+        with closed(model, "head.out"):
+            means = model(*inputs)
+        torch.testing.assert_close(means, before.mean((-2, -1), keepdim=True).expand_as(means))
+        assert torch.equal(model(*inputs), before)
