@@ -47,7 +47,7 @@ class LayerMaps:
     Attributes:
         layer: The layer's dotted name.
         activations: A, (B, K, h, w).
-        alpha: The weight of each activation, Eq. 1, (*T, B, K).
+        alpha: The weight of each activation, Eq. 1, ``(*T, B, K)``.
     """
 
     layer: str
@@ -61,11 +61,11 @@ class LayerMaps:
 
     @property
     def signed(self) -> Tensor:
-        """Sum over k of alpha_k A^k, (*T, B, h, w): negative where A speaks against y^c."""
+        """Sum over k of alpha_k A^k, ``(*T, B, h, w)``: negative where A speaks against y^c."""
         return _weighted_sum(self.alpha, self.activations)
 
     def map(self, relu: Literal["after", "before"] = "after") -> Tensor:
-        """The class activation map, (*T, B, h, w), at least 0.
+        """The class activation map, ``(*T, B, h, w)``, at least 0.
 
         Args:
             relu: ``"after"`` the sum over k, as Eq. 2 is printed; or ``"before"`` it, the sum of
