@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8000
+# Tests run in so many processes, of one thread each.
+WORKERS ?= 2
 # Which versions are installed; make CONSTRAINTS=mine.txt takes others.
 CONSTRAINTS ?= constraints.txt
 export DCFNET_SCENE ?= wv3-longmont
@@ -11,8 +13,9 @@ BIN := .venv/bin
 # One folder per scene: pages that show licensed imagery never mix with those that do not.
 OUT := _build/$(DCFNET_SCENE)
 HTML := $(OUT)/_build/html
+PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: help install data book serve lab check test benchmarks clean
+.PHONY: help install data book serve lab check quick test benchmarks clean
 
 help: ## explain the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -47,8 +50,11 @@ check: .venv/installed ## style, types, and which room imports which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: data ## unit tests, every chapter executed, every page opened in Chromium
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests book
+quick: data ## unit tests alone, in two minutes
+	$(BIN)/python -m pytest $(PARALLEL) -m "not pages and not slow"
+
+test: data ## all tests: units, every chapter executed, every page opened in Chromium
+	$(BIN)/python -m pytest $(PARALLEL)
 
 benchmarks: data ## measure speed and memory, as ratios
 	$(BIN)/python -m tests.benchmarks

@@ -11,29 +11,62 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+
+# On a busy machine an example may take long and be right.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+if SHARED:
+    # Workers share the cores, and must not fill each with threads of all.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs the rendered book or a browser, so that `-m "not pages"` leaves it out."""
+    for item in items:
+        if {"book", "chromium"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("pages")
+    if SHARED:
+        # One worker begins with building the book; the others take its further tests from it.
+        items.sort(key=lambda item: "book" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory) -> Path:
-    """The folder of the rendered book, built with warnings as errors.
+    """The folder of the rendered book, built once for all workers, with warnings as errors.
 
     Notebooks are executed only where no earlier build of this code has done so (see
     book/_ext/offline.py).
     """
     pytest.importorskip("jupyter_book", reason="the extra book is not installed")
-    folder = tmp_path_factory.mktemp("book")
-    command = Path(sys.executable).with_name("jupyter-book")
-    build = subprocess.run(
-        [command, "build", ROOT, "--path-output", folder, "--warningiserror", "--keep-going"],
-        capture_output=True,
-        text=True,
-    )
-    if build.returncode:
-        pytest.fail(f"The book was not built:\n{build.stdout[-4000:]}\n{build.stderr[-8000:]}")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if SHARED else base) / "book"
+    built = folder / "built"
+    with FileLock(f"{folder}.lock"):
+        if not built.exists():
+            command = Path(sys.executable).with_name("jupyter-book")
+            build = subprocess.run(
+                [
+                    command,
+                    "build",
+                    ROOT,
+                    "--path-output",
+                    folder,
+                    "--warningiserror",
+                    "--keep-going",
+                ],
+                capture_output=True,
+                text=True,
+            )
+            if build.returncode:
+                pytest.fail(f"No book:\n{build.stdout[-4000:]}\n{build.stderr[-8000:]}")
+            built.touch()
     return folder / "_build" / "html"
 
 

@@ -27,15 +27,15 @@ def key_cache(app: Sphinx, config: Config) -> None:
     """Executes notebooks again when what they were executed with has changed.
 
     jupyter-cache looks at the cells of a notebook only. What they show depends on the package, the
-    trained weights, the libraries and the scene as well: a book built on the simulated scene must
+    committed results, the libraries and the scene as well: a book built on the simulated scene must
     not show an outcome of the real one. So each such state has a cache of its own, which all
     builds of this checkout share, wherever they write their pages.
     """
     if config.nb_execution_cache_path:
         return
     digest = hashlib.sha256()
-    for folder in (ROOT / "dcfnet", ROOT / "data" / "runs"):
-        for path in sorted(folder.rglob("*")):
+    for folder in ("dcfnet", "data/runs", "data/benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(ROOT)}\0".encode())
                 digest.update(path.read_bytes())
