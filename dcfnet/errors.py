@@ -34,10 +34,10 @@ def unknown(what: str, name: object, known: Iterable[object]) -> str:
         >>> unknown("network", "dcnet", ["pnn", "dcfnet"])
         "unknown network 'dcnet' (did you mean 'dcfnet'?): expected one of pnn, dcfnet"
     """
-    known = [str(each) for each in known]
-    like = {each.lower(): each for each in known}
+    names = [str(each) for each in known]
+    like = {each.lower(): each for each in names}
     near = [repr(like[key]) for key in difflib.get_close_matches(str(name).lower(), like, n=3)]
     said = f"unknown {what} {name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
-    if len(known) > MOST_NAMES:
-        return f"{said}: there are {len(known)}"
-    return f"{said}: expected one of {', '.join(known) or '(there are none)'}"
+    if len(names) > MOST_NAMES:
+        return f"{said}: there are {len(names)}"
+    return f"{said}: expected one of {', '.join(names) or '(there are none)'}"

@@ -66,8 +66,8 @@ def sam(gt: np.ndarray, fused: np.ndarray) -> float:
     seen = gt.any(axis=0) & fused.any(axis=0)
     if not seen.any():
         return float("nan")
-    spectra = (torch.from_numpy(image[:, seen][None, :, :, None]) for image in (fused, gt))
-    return float(np.rad2deg(spectral_angle_mapper(*spectra).item()))
+    found, expected = (torch.from_numpy(image[:, seen][None, :, :, None]) for image in (fused, gt))
+    return float(np.rad2deg(spectral_angle_mapper(found, expected).item()))
 
 
 def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:

@@ -12,6 +12,7 @@ import torch
 from pandas.io.formats.style import Styler
 from scipy.stats import bootstrap
 
+from dcfnet.errors import DataError
 from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 
@@ -95,8 +96,16 @@ def by_block(
     Returns:
         A row for each block, its index the block's ``row`` and ``column``; the columns are
         (judge, method), so that ``table["sam"]["EXP"]`` has EXP's SAM in each block.
+
+    Raises:
+        DataError: The sample has no truth.
     """
-    sensor = sample.sensor
+    gt, sensor = sample.gt, sample.sensor
+    if gt is None:
+        raise DataError(
+            "blocks are compared with the truth, and this sample has none; pass one of "
+            "reduced resolution"
+        )
     judges = judges or {
         "sam": metrics.sam,
         "ergas": lambda gt, image: metrics.ergas(gt, image, sensor.ratio),
@@ -109,11 +118,11 @@ def by_block(
         (row, column): np.s_[:, y : y + size, x : x + size]
         for row, y in enumerate(range(0, height - size + 1, size))
         for column, x in enumerate(range(0, width - size + 1, size))
-        if sample.gt[:, y : y + size, x : x + size].any(axis=0).all()
+        if gt[:, y : y + size, x : x + size].any(axis=0).all()
     }
     with _one_thread():
         found = {
-            (judge, name): [measure(sample.gt[box], image[box]) for box in boxes.values()]
+            (judge, name): [measure(gt[box], image[box]) for box in boxes.values()]
             for judge, measure in judges.items()
             for name, image in images.items()
         }

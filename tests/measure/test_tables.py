@@ -1,10 +1,12 @@
 """Tables of methods, and the sureness of differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from dcfnet import WV3
+from dcfnet import WV3, DataError
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.classical import exp
 from dcfnet.imagery.wald import Sample, full_resolution, reduce_resolution
@@ -39,6 +41,11 @@ def test_the_numbers_are_the_metrics(gt):
     assert all(f"_row0_col{i}" in page.split("{")[0] for i in range(5))
     assert "A trial" in page and "ERGAS ↓" in page
     assert f"{table.loc['good', 'ergas']:.4f}" in page
+
+
+def test_blocks_need_the_truth(gt):
+    with pytest.raises(DataError, match="reduced resolution"):
+        by_block(replace(known(gt), gt=None), {"one": gt})
 
 
 def test_names_are_escaped():
