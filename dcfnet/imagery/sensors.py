@@ -58,6 +58,11 @@ class Sensor:
                 f"{len(self.bands)}, {len(self.band_names)}, {len(self.wavelengths)} and "
                 f"{len(self.mtf_gains)}"
             )
+        if not {*self.rgb, *self.rgb_135} <= set(range(self.n_bands)):
+            raise ValueError(
+                f"rgb {self.rgb} and rgb_135 {self.rgb_135} must be indices of the "
+                f"{self.n_bands} bands, counted from 0"
+            )
 
     @property
     def n_bands(self) -> int:
