@@ -1,5 +1,6 @@
 from . import fusion, imagery, inside, measure, networks, show, training
 from .errors import DataError
+from .fusion.adapt import adapt
 from .fusion.tiled import fuse_scene
 from .imagery.catalogue import load_scene
 from .imagery.regions import Window
@@ -26,6 +27,7 @@ __all__ = [
     "Scene",
     "Sensor",
     "Window",
+    "adapt",
     "build_network",
     "evaluate",
     "fit",

@@ -27,7 +27,7 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["SceneSource", "Source", "Workers", "fuse_scene", "plan_tiles", "read_tile"]
+__all__ = ["SceneSource", "Source", "Workers", "filled", "fuse_scene", "plan_tiles", "read_tile"]
 
 # MS pixels around a tile that the 23-tap interpolation of the tile looks at: 11 samples of the
 # half-way grid and 11 of the fine one are 5.5 + 2.75 MS pixels.
@@ -69,7 +69,7 @@ class SceneSource:
         return pan, pan != 0
 
 
-def _filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Pixels without data get the nearest value that is one, so that filters see no cliff."""
     if mask.all() or not mask.any():
         return image
@@ -88,11 +88,11 @@ def read_tile(source: Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:
     ms, mask = source.read_ms(*wide)
     pan, pan_mask = source.read_pan(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
     # The scene ends with its border pixels repeated, where exp_upsample would go round.
-    ms = np.pad(_filled(ms, mask), ((0, 0), *pad), mode="edge")
+    ms = np.pad(filled(ms, mask), ((0, 0), *pad), mode="edge")
     mask = np.pad(mask, pad, mode="edge")[m:-m, m:-m]
     lms = exp_upsample(ms, r)[:, r * m : -r * m, r * m : -r * m]
     mask = mask.repeat(r, 0).repeat(r, 1) & pan_mask
-    return ms[:, m:-m, m:-m], lms, _filled(pan, pan_mask), mask
+    return ms[:, m:-m, m:-m], lms, filled(pan, pan_mask), mask
 
 
 class _Runner:
