@@ -18,7 +18,17 @@ from scipy.signal import fftconvolve
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = ["decimate", "degrade", "exp_upsample", "mtf_filter", "mtf_kernel", "reduce_pan"]
+__all__ = [
+    "bicubic_down",
+    "bicubic_up",
+    "decimate",
+    "degrade",
+    "exp_upsample",
+    "mtf_filter",
+    "mtf_kernel",
+    "reduce_pan",
+    "wavelet_low_pass",
+]
 
 # Half of the 23-tap filter, from its centre outwards (Aiazzi et al., 2002).
 _HALF_FILTER = 2 * np.array(
@@ -160,6 +170,62 @@ def exp_upsample(ms: np.ndarray, ratio: int = 4) -> np.ndarray:
             where[axis] = slice(offset, None, 2)
             spread[tuple(where)] = image
             image = convolve1d(spread, _FILTER, axis=axis, mode="wrap")
+    return image
+
+
+def wavelet_low_pass(image: np.ndarray) -> np.ndarray:
+    """What the wavelet transform of the toolbox leaves after two levels, (H, W).
+
+    Four times (1 4 6 4 1)/16, without holes. Borders are mirrored twice, by 4 pixels each time.
+    """
+    image = np.pad(image, 4, mode="symmetric")
+    image = _valid(image)
+    image = np.pad(image, 4, mode="symmetric")
+    return _valid(_valid(_valid(image)))
+
+
+def _valid(image: np.ndarray) -> np.ndarray:
+    for axis in (0, 1):
+        image = convolve1d(image, np.array([1, 4, 6, 4, 1]) / 16, axis=axis)
+    return image[2:-2, 2:-2]
+
+
+def _cubic(t: np.ndarray) -> np.ndarray:
+    """Keys' kernel with a = -0.5."""
+    t = np.abs(t)
+    near = 1.5 * t**3 - 2.5 * t**2 + 1
+    far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.where(t <= 1, near, np.where(t <= 2, far, 0))
+
+
+def bicubic_down(image: np.ndarray) -> np.ndarray:
+    """MATLAB's imresize by 1/4, (..., H, W): antialiased, borders mirrored.
+
+    `dcfnet.imagery.filters.reduce_pan` agrees with it but for two pixels along the borders.
+    """
+    weights = _cubic((np.arange(16) - 7.5) / 4)
+    weights /= weights.sum()
+    for axis in (-2, -1):
+        image = np.moveaxis(image, axis, -1)
+        n = image.shape[-1]
+        padded = np.pad(image, [(0, 0)] * (image.ndim - 1) + [(6, 6)], mode="symmetric")
+        image = sum(w * padded[..., j : j + n : 4] for j, w in enumerate(weights))
+        image = np.moveaxis(image, -1, axis)
+    return image
+
+
+def bicubic_up(image: np.ndarray) -> np.ndarray:
+    """MATLAB's imresize by 4, (H, W), borders mirrored."""
+    for axis in (0, 1):
+        image = np.moveaxis(image, axis, -1)
+        n = image.shape[-1]
+        padded = np.pad(image, ((0, 0), (2, 2)), mode="symmetric")
+        places = (np.arange(4) + 0.5) / 4 - 0.5
+        fine = [
+            sum(_cubic(place - k) * padded[..., k + 2 : k + 2 + n] for k in range(-2, 3))
+            for place in places
+        ]
+        image = np.moveaxis(np.stack(fine, axis=-1).reshape(len(image), -1), -1, axis)
     return image
 
 

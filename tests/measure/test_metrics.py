@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from dcfnet import WV3, DataError
-from dcfnet.imagery.classical import exp, mtf_glp_fs, mtf_glp_fs_parts
+from dcfnet.imagery.classical import exp, mtf_glp_fs
 from dcfnet.imagery.wald import Sample
 from dcfnet.measure.metrics import d_lambda, d_s, ergas, evaluate, hqnr, psnr, q2n, sam, scc, shift
 from tests.support import golden
@@ -24,7 +24,7 @@ def full_resolution():
 @pytest.fixture(scope="module")
 def glp_sample():
     gt, lms, pan = golden.gt_image(), golden.lms_image(), golden.pan_image()
-    return Sample(gt=gt, ms=None, lms=lms, pan=pan, mask=None, sensor=WV3)
+    return Sample(gt=gt, ms=None, lms=lms, pan=pan, mask=np.ones(pan.shape, bool), sensor=WV3)
 
 
 def of(gt, fused):
@@ -64,7 +64,7 @@ def test_full_resolution_golden(full_resolution):
 
 
 def test_mtf_glp_fs_golden(glp_sample):
-    _, gains = mtf_glp_fs_parts(glp_sample.lms, glp_sample.pan, WV3)
+    gains = mtf_glp_fs.measure(glp_sample)["gains"]
     assert_allclose(gains, golden.GLP_GAIN, rtol=1e-9)
     fused = mtf_glp_fs(glp_sample)
     assert_allclose(fused.mean(), golden.GLP_MEAN, rtol=1e-9)
