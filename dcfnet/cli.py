@@ -1,76 +1,112 @@
-"""The command ``dcfnet``."""
+"""The command ``dcfnet``: which commands there are, and what ends them early.
+
+The flags are the arguments of the functions that carry the commands out, and of the dataclasses
+among them; help is their docstrings.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
-from dcfnet.errors import DataError
-from dcfnet.fusion.command import add_fuse_parser
-from dcfnet.imagery.building import build_data
-from dcfnet.imagery.catalogue import SCENES
-from dcfnet.imagery.pancollection import check_h5
-from dcfnet.imagery.sensors import SENSORS, get_sensor
-from dcfnet.paths import data_dir
-from dcfnet.training.command import add_evaluate_parser, add_train_parser
+from cyclopts import App, CycloptsError, Parameter, Token, convert
+from cyclopts.help import DefaultFormatter, PanelSpec
+from rich.box import MINIMAL
+
+from dcfnet.errors import RunError
+from dcfnet.fusion.command import fuse
+from dcfnet.training.command import evaluate, train
 
 __all__ = ["main"]
 
+TRAIN = """Examples:
 
-def _data(args: argparse.Namespace) -> None:
-    for split, path in build_data(args.scene).items():
+    dcfnet data && dcfnet train dcfnet
+    dcfnet train dcfnet --resume --max-seconds 3600
+    dcfnet train fusionnet --train train_wv3.h5 --valid valid_wv3.h5 --run-dir runs/mine
+    accelerate launch --multi_gpu --num_processes 4 -m dcfnet.cli train dcfnet
+"""
+
+EVALUATE = """Examples:
+
+    dcfnet evaluate dcfnet                  # the book's trained network
+    dcfnet evaluate dcfnet --weights runs/dcfnet/weights.safetensors --split valid
+    dcfnet evaluate pannet --released pannet.pth --data test_wv3.h5
+"""
+
+FUSE = """Examples:
+
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --overwrite --network fusionnet
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --weights runs/a/weights.safetensors
+"""
+
+
+def data(
+    *, scene: Literal["wv3-longmont", "wv2-longmont", "simulated"] | None = None, fold: int = 0
+) -> None:
+    """Build the HDF5 files of a scene.
+
+    They are train.h5, valid.h5 and test.h5, made by Wald's protocol, in data/SCENE of the checkout.
+    Set DCFNET_DATA to build them elsewhere.
+
+    The scenes: wv3-longmont, WorldView-3 over Longmont, Colorado, 6 October 2014; wv2-longmont,
+    WorldView-2 over Longmont, Colorado, 20 June 2014; simulated, a seeded, simulated town with
+    known truth.
+
+    Args:
+        scene: By default $DCFNET_SCENE, else wv3-longmont.
+        fold: Which division into ground for training, validation and testing: 0, 1 or 2. Folds
+            above 0 are built in data/SCENE/foldN.
+    """
+    from dcfnet.imagery.building import build_data
+
+    for split, path in build_data(scene, fold=fold).items():
         print(f"{split}: {path}")
 
 
-def _check(args: argparse.Namespace) -> None:
-    sensor = get_sensor(args.sensor) if args.sensor else None
-    for path in args.file:
-        check_h5(path, sensor, progress=True)
+def check(file: list[Path], /, *, sensor: str | None = None) -> None:
+    """Say whether HDF5 files can be used, and if not why.
+
+    Every value of the files, which have PanCollection's layout, is read.
+
+    Args:
+        file: HDF5 files.
+        sensor: What took the images, wv3 or wv2; by default the one noted in the file, else any
+            band count will do.
+    """
+    from dcfnet.imagery.pancollection import check_h5
+    from dcfnet.imagery.sensors import get_sensor
+
+    for path in file:
+        check_h5(path, get_sensor(sensor) if sensor else None, progress=True)
         print(f"{path}: can be used")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dcfnet", description="Data, training and fusion for the DCFNet book."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def _converted(wanted: Any, tokens: Sequence[Token]) -> Any:
+    """As cyclopts does it, but that 3.5 is no whole number, which it would round."""
+    if wanted in (int, int | None) and not tokens[0].value.lstrip("+-").isdecimal():
+        raise ValueError  # which cyclopts tells in words
+    return convert(wanted, tokens)
 
-    data = commands.add_parser(
-        "data",
-        help="build the HDF5 files of a scene",
-        description="Build train.h5, valid.h5 and test.h5 of a scene by Wald's protocol, in "
-        f"{data_dir()}/SCENE. Set DCFNET_DATA to build them elsewhere.",
-    )
-    data.add_argument(
-        "--scene",
-        choices=SCENES,
-        help="the scene (default: $DCFNET_SCENE, else wv3-longmont); "
-        + "; ".join(f"{name}: {what}" for name, what in SCENES.items()),
-    )
-    data.set_defaults(run=_data)
 
-    check = commands.add_parser(
-        "check",
-        help="say whether HDF5 files can be used, and if not why",
-        description="Read every value of HDF5 files in PanCollection's layout and say whether "
-        "they can be used for training or testing.",
-    )
-    check.add_argument("file", nargs="+", type=Path, help="HDF5 file")
-    check.add_argument(
-        "--sensor",
-        choices=SENSORS,
-        help="what took the images (default: the one noted in the file, else any band count)",
-    )
-    check.set_defaults(run=_check)
-
-    add_train_parser(commands)
-    add_evaluate_parser(commands)
-    add_fuse_parser(commands)
-    return parser
+app = App(
+    "dcfnet",
+    help="Data, training and fusion for the DCFNet book.",
+    help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=MINIMAL)),
+    version=lambda: version("dcfnet"),
+    default_parameter=Parameter(negative_iterable=(), converter=_converted),
+)
+app.command(data, sort_key=1)
+app.command(check, sort_key=2)
+app.command(train, sort_key=3, help_epilogue=TRAIN)
+app.command(evaluate, sort_key=4, help_epilogue=EVALUATE)
+app.command(fuse, sort_key=5, help_epilogue=FUSE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,32 +116,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0; 1 where the system fails, for want of space for example; 2 for bad input;
-        130 after Ctrl-C.
+        The exit code: 0; 1 where the system fails, for want of space for example, or numbers are
+        no longer finite; 2 for bad input; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    command = "dcfnet"
+    argv = sys.argv[1:] if argv is None else list(argv)
+    name = f"dcfnet {argv[0]}" if argv and argv[0] in app else "dcfnet"
     with contextlib.suppress(AttributeError):  # file names need not be text
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        args = _parser().parse_args(argv)
-        command = f"dcfnet {args.command}"
-        args.run(args)
+        command, given, _ = app.parse_args(argv, exit_on_error=False, print_error=False)
+        code = command(*given.args, **given.kwargs)
         sys.stdout.flush()
-    except DataError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        if not argv:  # help was printed
+            return 2
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        print(f"{name}: {error} Try {name} --help.", file=sys.stderr)
+        return 2
+    except (ValueError, RunError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{command}: stopped", file=sys.stderr)
+        print(f"\n{name}: stopped", file=sys.stderr)
         return 130
+    except FloatingPointError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # then the reader has seen enough
-            print(f"{command}: {error}", file=sys.stderr)
+            print(f"{name}: {error}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:  # what cannot be printed now cannot be at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Reference:
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -82,7 +83,7 @@ class DCFNetConfig:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.width > 0:
+        if not 0 < self.width < math.inf:
             raise ValueError(f"width must be above 0 (1 is the paper's network), got {self.width}")
         given = cast(str | tuple[str, ...], self.without)
         names = (given,) if isinstance(given, str) else tuple(given)

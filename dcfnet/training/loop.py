@@ -74,8 +74,9 @@ def fit(
     the weights by a hundred steps, which costs decibels as long as the weights move.
 
     Args:
-        model: Any network that is called as ``model(pan, ms, lms)``; trained in place. It is left
-            in eval mode, on the device of the training, with the weights of the best epoch.
+        model: Any network that is called as ``model(pan, ms, lms)``; trained in place, from the
+            weights that it has. It is left in eval mode, on the device of the training, with the
+            weights of the best epoch.
         train: Patches with truth: ``pan`` (1, H, W), ``ms`` (C, H/4, W/4), ``lms`` and ``gt``
             (C, H, W), float32 in [0, 1]. In an epoch the last patches of its random order that
             fill no batch sit out.

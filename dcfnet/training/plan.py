@@ -43,8 +43,7 @@ class Plan:
             the training patches show needs it.
         norm_batches: Batches from which batch normalisation statistics are recomputed after each
             epoch.
-        seed: Of the order, orientation and exposure of patches, and of torch's chance during
-            training. The weights that training starts from are the caller's.
+        seed: Of all chance: order, orientation and exposure of patches, and torch's own.
         precision: fp32 is the reference. bf16 computes the forward pass in bfloat16 where that is
             safe; weights and validation stay in float32. auto: bf16 where the device is made for
             it.
