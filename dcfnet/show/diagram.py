@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 from dcfnet.networks.bricks import PCFT
@@ -23,43 +24,13 @@ LEFT = tuple(i * (COLUMN + GAP) for i in range(3))
 MIDDLE = tuple(x + COLUMN / 2 for x in LEFT)
 RAIL = 394  # where MS runs down, right of the columns
 
-# Text and lines take the page's colours, in the book, in JupyterLab and in VS Code; alone, black.
-STYLE = """
-.dcf-diagram {
-  --dcf-ink: var(--pst-color-text-base, var(--jp-content-font-color1,
-    var(--vscode-foreground, #24292f)));
-  --dcf-faint: var(--pst-color-text-muted, var(--jp-content-font-color2,
-    var(--vscode-descriptionForeground, #57606a)));
-  display: block;
-  width: 100%;
-  max-width: 30rem;
-  margin: 0 auto;
-  font-family: var(--pst-font-family-base, var(--jp-ui-font-family,
-    var(--vscode-font-family, system-ui, sans-serif)));
-}
-.dcf-diagram text { fill: var(--dcf-ink, #24292f); font-size: 13px; text-anchor: middle; }
-.dcf-diagram .small, .dcf-diagram .caption { fill: var(--dcf-faint, #57606a); font-size: 11px; }
-.dcf-diagram .step text, .dcf-diagram .formula { font-size: 12px; }
-.dcf-diagram .band { fill: var(--dcf-faint, #57606a); fill-opacity: 0.07; }
-.dcf-diagram .caption { text-anchor: start; }
-.dcf-diagram .shape { fill-opacity: 0.13; stroke-width: 1.5; }
-.dcf-diagram .group > .shape { fill-opacity: 0.04; stroke-dasharray: 5 3; }
-.dcf-diagram .image { fill: none; stroke: var(--dcf-faint, #57606a); stroke-width: 1; }
-.dcf-diagram .flow { fill: none; stroke: var(--dcf-faint, #57606a); stroke-width: 1.25; }
-.dcf-diagram .head { fill: var(--dcf-faint, #57606a); stroke: none; }
-.dcf-diagram .link { fill: none; stroke-width: 1.75; }
-.dcf-diagram .touch { fill: none; stroke: transparent; stroke-width: 9; }
-.dcf-diagram .dot { stroke-width: 0; }
-.dcf-diagram .pick { cursor: pointer; }
-"""
-
 
 @dataclass(frozen=True)
 class Diagram:
     """A drawing in SVG; in a notebook, a cell's result.
 
     Every part of the network that it shows is a group with the attribute ``data-part``, the
-    part's dotted name, so that a style sheet can pick one out: see `mark`.
+    part's dotted name, so that a style sheet can pick one out.
 
     Attributes:
         svg: The drawing. Its lines and letters take the colours of the page around it.
@@ -70,17 +41,6 @@ class Diagram:
     svg: str
     parts: tuple[str, ...]
     alt: str
-
-    @staticmethod
-    def mark(name: str) -> str:
-        """A rule of CSS that makes one part stand out."""
-        chosen = f'.dcf-diagram .pick[data-part="{name}"] >'
-        return (
-            f"{chosen} .shape {{ stroke: #d6336c; stroke-width: 3.5; fill: #d6336c;"
-            " fill-opacity: 0.25; stroke-dasharray: none; }\n"
-            f"{chosen} .link {{ stroke: #d6336c; stroke-width: 5; }}\n"
-            f"{chosen} .dot {{ fill: #d6336c; stroke: #d6336c; stroke-width: 6; }}"
-        )
 
     def save(self, path: str | Path) -> None:
         """Writes the drawing as an SVG file."""
@@ -216,11 +176,12 @@ class _Architecture(_Canvas):
     def diagram(self) -> Diagram:
         bottom = self.head(self.third(self.second(self.trunk())))
         alt = self.alt()
+        style = files(__package__).joinpath("diagram.css").read_text("utf-8")
         svg = (
             f'<svg class="dcf-diagram" xmlns="http://www.w3.org/2000/svg" role="img"'
             f' aria-label="{html.escape(alt)}" viewBox="-6 0 {WIDTH + 12} {bottom + 2:g}"'
             f' width="{WIDTH + 12}" height="{bottom + 2:g}" style="height: auto">'
-            f"<style>{STYLE}</style>{''.join(self.below)}{''.join(self.above)}</svg>"
+            f"<style>{style}</style>{''.join(self.below)}{''.join(self.above)}</svg>"
         )
         return Diagram(svg, tuple(self.shown), alt)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +19,7 @@ from dcfnet.imagery.composite import composite
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
 from dcfnet.networks import DCFNet
+from dcfnet.show.plots import count_pixels, credit
 
 __all__ = [
     "Look",
@@ -282,8 +283,8 @@ def _draw(
     figure = plt.figure(figsize=(9, 3.8 * len(rows)), layout="constrained")
     axes = figure.subplots(2 * len(rows), columns)
     for axis in axes.flat:
-        axis.set_axis_off()
-    shown = [None, None]
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    shown: list[Any] = [None, None]
     for i, row in enumerate(rows):
         for j, cell in enumerate(row):
             if cell is None:
@@ -300,7 +301,7 @@ def _draw(
                     vmax=max(float(np.quantile(maps[part], 0.995)) if own else tops[k], 1e-12),
                     interpolation="nearest",
                 )
-                _pixels(axes[2 * i + k, j], maps[part].shape)
+                count_pixels(axes[2 * i + k, j], maps[part].shape)
             axes[2 * i, j].set_title(title, fontsize=9)
         axes[2 * i, 0].set_ylabel("feature map", fontsize=8)
         axes[2 * i + 1, 0].set_ylabel("map", fontsize=8)
@@ -314,16 +315,8 @@ def _draw(
             figure.colorbar(
                 mappable, ax=axes, label=label, location="bottom", shrink=0.5, pad=0.01, aspect=40
             )
-    figure.supxlabel(sample.attribution, x=0.995, ha="right", fontsize=7, color="0.35")
+    credit(figure, sample.attribution)
     return figure
-
-
-def _pixels(axis: Axes, shape: tuple[int, ...]) -> None:
-    """Axes that count the map's own pixels."""
-    axis.set_axis_on()
-    axis.set_xticks([0, shape[1] - 1])
-    axis.set_yticks([0, shape[0] - 1])
-    axis.tick_params(labelsize=7, length=2)
 
 
 def _composites(axes: Sequence[Axes], sample: Sample, limits: np.ndarray | None) -> None:
@@ -333,4 +326,4 @@ def _composites(axes: Sequence[Axes], sample: Sample, limits: np.ndarray | None)
     ):
         axis.imshow(composite(image, sensor, bands, limits), interpolation="nearest")
         axis.set_title(title, fontsize=9)
-        _pixels(axis, image.shape[1:])
+        count_pixels(axis, image.shape[1:])

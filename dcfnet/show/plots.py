@@ -1,74 +1,47 @@
-"""Pictures for print: rows of images, error maps; and the curve of a training."""
+"""Figures of chapters: rows of pictures and maps, curves, bars, tables of numbers in colour.
+
+Each draws one figure, or on ``axes`` that a chapter hands in, with the same letters and colours
+everywhere; names out of `dcfnet.networks.NETWORKS` get their network's title and style.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from dcfnet.networks import NETWORKS
+from dcfnet.show.style import NetworkStyle, network_style
 from dcfnet.training.history import History
 
 __all__ = [
     "LiveCurve",
+    "bars",
+    "count_pixels",
+    "credit",
+    "curves",
+    "intervals",
+    "matrix",
+    "scatter",
     "show_images",
     "show_maps",
 ]
 
-
-def radial_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How strongly an image varies at each spatial frequency, averaged over directions.
-
-    Args:
-        image: (H, W). A Hann window keeps its borders from counting as edges.
-
-    Returns:
-        frequency: Cycles per pixel, above 0 and up to 0.5.
-        power: Mean squared magnitude of the Fourier transform there.
-    """
-    h, w = image.shape
-    tapered = (image - image.mean()) * np.hanning(h)[:, None] * np.hanning(w)
-    power = np.abs(np.fft.fft2(tapered)) ** 2
-    radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.fftfreq(w))
-    steps = min(h, w) // 2
-    ring = np.rint(radius * 2 * steps).astype(int)
-    total, count = (np.bincount(ring.ravel(), x)[1 : steps + 1] for x in (power.ravel(), None))
-    return np.arange(1, steps + 1) / (2 * steps), total / count
-
-
-def _grid(
-    images: Mapping[str, np.ndarray], columns: int | None, width: float, room: float = 0.0
-) -> tuple[Figure, Iterator[tuple[Axes, np.ndarray]]]:
-    """A figure with one frame per image, and each frame with its image.
-
-    ``room`` inches of the width are left for a colour scale.
-    """
-    columns = columns or len(images)
-    rows = -(-len(images) // columns)
-    h, w = next(iter(images.values())).shape[:2]
-    height = rows * ((width - room) / columns * h / w + 0.3)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, title in zip(axes.flat, images, strict=False):
-        axis.set_title(title, fontsize=9)
-    return figure, zip(axes.flat, images.values(), strict=False)
-
-
-def _credit(figure: Figure, attribution: str) -> None:
-    if attribution:
-        figure.text(0.995, 0.005, attribution, ha="right", va="bottom", fontsize=7, color="0.35")
+Images = Mapping[str, npt.NDArray[Any] | Sequence[npt.NDArray[Any]]]
 
 
 def show_images(
-    images: Mapping[str, np.ndarray],
+    images: Images,
     *,
     attribution: str = "",
     columns: int | None = None,
@@ -81,52 +54,268 @@ def show_images(
         attribution: The scene's line, set small below.
         columns: How many stand beside each other; all by default.
         width: Width of the figure in inches.
-
-    Returns:
-        The figure.
     """
-    figure, frames = _grid(images, columns, width)
-    for axis, image in frames:
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _credit(figure, attribution)
+    figure, frames = _grid(images, (), columns, width)
+    for axes, image in frames:
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    credit(figure, attribution)
     return figure
 
 
 def show_maps(
-    maps: Mapping[str, np.ndarray],
+    maps: Images,
     *,
-    label: str,
+    label: str = "",
+    rows: Sequence[str] = (),
     cmap: str = "magma",
     vmin: float | None = 0.0,
     vmax: float | None = None,
+    pixels: bool = False,
     attribution: str = "",
     columns: int | None = None,
     width: float = 9.0,
 ) -> Figure:
-    """Maps of numbers in a row or grid, under one colour scale.
+    """Maps of numbers in a row or grid.
 
     Args:
-        maps: Title to (H, W).
-        label: What the numbers are, with their unit; stands beside the scale.
+        maps: Title to (H, W), or to one such map for each of ``rows``. A picture (H, W, 3) uint8
+            may stand among them.
+        label: What the numbers are, with their unit: all maps share one scale, which stands
+            beside them under this name. Without it each map has its own scale.
+        rows: What the rows are, if the titles are those of columns.
         cmap: A colour map that keeps its order in grey: viridis, magma, cividis or gray.
-        vmin: Lower end of the scale; None for the smallest value of all maps.
-        vmax: Upper end; None for the 99.5 % quantile of all maps.
+        vmin: Lower end of the scale; None for the smallest value.
+        vmax: Upper end; None for the 99.5 % quantile.
+        pixels: Whether axes count each map's own pixels.
         attribution: The scene's line, set small below.
         columns: How many stand beside each other; all by default.
         width: Width of the figure in inches.
-
-    Returns:
-        The figure.
     """
-    values = np.concatenate([np.ravel(values) for values in maps.values()])
-    vmin = float(np.nanmin(values)) if vmin is None else vmin
-    vmax = float(np.nanquantile(values, 0.995)) if vmax is None else vmax
-    figure, frames = _grid(maps, columns, width, room=0.8)
-    for axis, image in frames:
-        shown = axis.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest")
-    figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
-    _credit(figure, attribution)
+    figure, frames = _grid(maps, rows, columns, width, room=0.8 if label else 0)
+    cells = list(frames)
+    numbers = [values.ravel() for _, values in cells if values.ndim == 2]
+    for axes, values in cells:
+        compared = np.concatenate(numbers) if label else values
+        low = float(np.nanmin(compared)) if vmin is None else vmin
+        high = float(np.nanquantile(compared, 0.995)) if vmax is None else vmax
+        high = max(high, low + 1e-12)  # a map may be 0 everywhere
+        shown = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+        if pixels:
+            count_pixels(axes, values.shape)
+    if label:
+        figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
+    credit(figure, attribution)
     return figure
+
+
+def _grid(
+    images: Images, rows: Sequence[str], columns: int | None, width: float, room: float = 0.0
+) -> tuple[Figure, Iterator[tuple[Axes, npt.NDArray[Any]]]]:
+    """A figure with one frame per image, and each frame with its image.
+
+    ``room`` inches of the width are left for a colour scale.
+    """
+    if rows:
+        columns = len(images)
+        cells = [
+            ("" if row else title, several[row])
+            for row in range(len(rows))
+            for title, several in images.items()
+        ]
+    else:
+        columns = columns or len(images)
+        cells = [(title, np.asarray(image)) for title, image in images.items()]
+    count = -(-len(cells) // columns)
+    h, w = cells[0][1].shape[:2]
+    height = count * ((width - room) / columns * h / w + 0.3)
+    figure, grid = plt.subplots(
+        count, columns, figsize=(width, height), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[], frame_on=False)
+    for axes, (title, _) in zip(grid.flat, cells, strict=False):
+        axes.set_title(title, fontsize=9)
+    for axes, row in zip(grid[:, 0], rows, strict=False):
+        axes.set_ylabel(row, fontsize=9)
+    return figure, zip(grid.flat, (image for _, image in cells), strict=False)
+
+
+def count_pixels(axes: Axes, shape: tuple[int, ...]) -> None:
+    """Axes that count an image's own pixels: the first and the last of its rows and columns."""
+    axes.set(xticks=[0, shape[1] - 1], yticks=[0, shape[0] - 1], frame_on=True)
+    axes.tick_params(labelsize=7, length=2)
+
+
+def credit(figure: Figure, attribution: str) -> None:
+    """The scene's line, small below a figure."""
+    if attribution:
+        figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
+
+
+def curves(
+    lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    marks: bool = False,
+    axes: Axes | None = None,
+) -> Axes:
+    """Curves with a legend, told apart by dashes or marks as well as by colour.
+
+    Args:
+        lines: Name to x and y. Where y is (3, n), its rows are the lower end, the middle and the
+            upper end of a band.
+        xlabel: What x is, with its unit.
+        ylabel: What y is.
+        log: Which axes are logarithmic: "x", "y" or "xy".
+        marks: Whether the points are marked; the lines are then solid.
+        axes: Where to draw; a figure of its own unless given.
+    """
+    axes = axes or _axes(7, 3.2)
+    for (name, (x, y)), style in zip(lines.items(), _styles(list(lines)), strict=True):
+        y = np.asarray(y)
+        if y.ndim == 2:
+            axes.fill_between(x, y[0], y[2], color=style.colour, alpha=0.2)
+            y = y[1]
+        look: dict[str, Any] = {"linestyle": style.linestyle}
+        if marks:
+            look = {"marker": style.marker, "ms": 4}
+        axes.plot(x, y, color=style.colour, label=_title(name), **look)
+    return _finish(axes, xlabel, ylabel, log, len(lines) > 1)
+
+
+def scatter(
+    points: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    legend: bool = True,
+    axes: Axes | None = None,
+) -> Axes:
+    """One or several points for each name, most often a network. Args as for `curves`.
+
+    ``legend=False`` leaves it out, where another panel of the figure has it.
+    """
+    axes = axes or _axes(6.5, 3.6)
+    for (name, (x, y)), style in zip(points.items(), _styles(list(points)), strict=True):
+        axes.plot(x, y, style.marker, color=style.colour, ms=8, label=_title(name))
+    axes.margins(0.1)
+    return _finish(axes, xlabel, ylabel, log, legend)
+
+
+def bars(
+    table: pd.DataFrame | pd.Series[float],
+    *,
+    xlabel: str,
+    start: float = 0.0,
+    log: str = "",
+    numbers: str = "",
+) -> Axes:
+    """Horizontal bars: a group for each row of the table, a bar for each column.
+
+    Args:
+        table: The numbers; the names of its rows and columns are shown.
+        xlabel: What they are.
+        start: Where bars begin.
+        log: "x" for a logarithmic axis.
+        numbers: How the number beside each bar is written, such as ".2f"; none unless given.
+    """
+    frame = table.to_frame() if isinstance(table, pd.Series) else table
+    thick = 0.8 / frame.shape[1]
+    axes = _axes(7, 0.8 + (0.12 + 0.2 * frame.shape[1]) * len(frame))
+    place = np.arange(len(frame))
+    for k, ((name, values), style) in enumerate(
+        zip(frame.items(), _styles([str(name) for name in frame]), strict=True)
+    ):
+        at = place + thick * (k - (frame.shape[1] - 1) / 2)
+        drawn = axes.barh(
+            at, values - start, 0.95 * thick, left=start, color=style.colour, label=_title(name)
+        )
+        if numbers:
+            labels = [format(value, numbers) for value in values]
+            axes.bar_label(drawn, labels, padding=3, fontsize=8)
+    axes.set_yticks(place, [_title(name) for name in frame.index])
+    axes.invert_yaxis()
+    return _finish(axes, xlabel, "", log, frame.shape[1] > 1)
+
+
+def intervals(samples: Mapping[str, npt.ArrayLike], *, xlabel: str, zero: bool = True) -> Axes:
+    """For each name its values as strokes, their middle half as a line, their median as a dot.
+
+    Args:
+        samples: Name to values.
+        xlabel: What they are.
+        zero: Whether a line marks 0.
+    """
+    axes = _axes(7, 0.8 + 0.3 * len(samples))
+    for row, values in enumerate(samples.values()):
+        low, middle, high = np.quantile(np.asarray(values), (0.25, 0.5, 0.75))
+        axes.plot(values, np.full(np.size(values), row), "|", color="0.6", ms=9)
+        axes.plot([low, high], [row, row], color="#0072b2", linewidth=3)
+        axes.plot(middle, row, "o", color="black")
+    if zero:
+        axes.axvline(0, color="0.5", linewidth=1)
+    axes.set_yticks(range(len(samples)), list(samples))
+    axes.invert_yaxis()
+    return _finish(axes, xlabel, "", "", False)
+
+
+def matrix(
+    table: pd.DataFrame,
+    *,
+    shades: pd.DataFrame | None = None,
+    number: str = ".2f",
+    axes: Axes | None = None,
+) -> Axes:
+    """A table whose cells are coloured by their numbers, dark for large ones.
+
+    Args:
+        table: The numbers that are written; the names of rows and columns are shown.
+        shades: What the colours show, from 0 to the largest; the numbers unless given.
+        number: How they are written.
+        axes: Where to draw; a figure of its own unless given.
+    """
+    axes = axes or _axes(1.6 + 1.2 * table.shape[1], 0.7 + 0.4 * len(table))
+    colours = np.asarray(table if shades is None else shades, float)
+    axes.imshow(colours, cmap="cividis_r", aspect="auto", vmin=0, vmax=colours.max())
+    for (row, column), value in np.ndenumerate(np.asarray(table, float)):
+        ink = "white" if colours[row, column] > 0.55 * colours.max() else "black"
+        axes.text(column, row, format(value, number), ha="center", va="center", color=ink)
+    axes.set_xticks(range(table.shape[1]), [_title(name) for name in table])
+    axes.set_yticks(range(len(table)), [_title(name) for name in table.index])
+    return axes
+
+
+def _axes(width: float, height: float) -> Axes:
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _finish(axes: Axes, xlabel: str, ylabel: str, log: str, legend: bool) -> Axes:
+    for axis in log:
+        axes.set(**{f"{axis}scale": "log"})
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(frameon=False)
+    return axes
+
+
+def _styles(names: Sequence[str]) -> list[NetworkStyle]:
+    """Those of networks, else shades that keep their order in grey."""
+    dashes = [(), (3, 2), (1, 2), (3, 2, 1, 2)]
+    shades = colormaps["cividis"](np.linspace(0.05, 0.8, max(len(names), 2)))
+    return [
+        network_style(name)
+        if name in NETWORKS
+        else NetworkStyle(to_hex(shades[k]), dashes[k % len(dashes)], "os^Dv"[k % 5])
+        for k, name in enumerate(names)
+    ]
+
+
+def _title(name: Any) -> str:
+    return NETWORKS[name].title if name in NETWORKS else str(name)
 
 
 class LiveCurve:
@@ -153,7 +342,7 @@ class LiveCurve:
         figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
         axes.semilogy(history["epoch"], history["train_loss"], label="training", color="0.6")
         axes.semilogy(history["epoch"], history["valid_loss"], label="validation", color="tab:blue")
-        axes.axvline(history.best_epoch(), color="0.8", linestyle=":", label="best epoch")
+        axes.axvline(history.best_epoch() or 1, color="0.8", linestyle=":", label="best epoch")
         axes.set(xlabel="epoch", ylabel="mean squared error")
         axes.legend()
         plt.close(figure)

@@ -1,4 +1,3 @@
-import re
 from xml.etree import ElementTree
 
 import pytest
@@ -65,12 +64,11 @@ def test_text_is_that_of_the_network():
     assert "no PCFT" in architecture(build(without="pcft2")).svg
 
 
-def test_a_mark_picks_one_part():
+def test_the_drawing_brings_its_style():
+    """Also a rule for the part that a reader has chosen, see the explorer of parts."""
     drawn = architecture(build())
-    name = "stage3.branches.1"
-    rules = drawn.mark(name)
-    assert set(re.findall(r'data-part="(.*?)"', rules)) == {name}
-    assert drawn.svg.count(f'data-part="{name}"') == 1
+    assert ".dcf-diagram .chosen > .shape" in drawn.svg
+    assert drawn.svg.count('data-part="stage3.branches.1"') == 1
 
 
 def test_drawing_has_a_name_and_can_be_saved(tmp_path):

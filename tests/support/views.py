@@ -1,4 +1,4 @@
-"""Drives every control of a view and looks whether its picture answers."""
+"""Opens a view in a browser, drives every control, looks whether its picture answers."""
 
 # All canvases of a view, through shadow roots, as one string that changes with any pixel.
 _PICTURE = """(view) => {
@@ -13,6 +13,20 @@ _PICTURE = """(view) => {
   return parts.join();
 }"""
 _SETTLED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 30)))"
+
+
+def open_view(layout, tmp_path, open_page, **options):
+    """The tab and the view that shows a layout, or a view that is one already."""
+    from dcfnet.show.views import View
+
+    view = layout
+    if not isinstance(layout, View):
+        view = View(layout, name="trial", alt="A view made for a test alone.")
+    page = tmp_path / "view.html"
+    page.write_text(f"<!doctype html><html lang=en><body>{view.html()}</body></html>", "utf-8")
+    tab = open_page(page.as_uri(), inside=tmp_path.as_uri(), **options)
+    tab.page.wait_for_selector(".dcf-view[data-state=ready]", timeout=20_000)
+    return tab, tab.page.locator(".dcf-view")
 
 
 def picture(view) -> str:

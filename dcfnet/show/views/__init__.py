@@ -1,13 +1,44 @@
 """Interactive views that work in JupyterLab and, with neither kernel nor network, in the book.
 
-`panels` holds the frame of every view and what views are made of, and the views of imagery and of
-a network's parts; the other modules hold one larger view each.
+`view` is the frame of all of them, `panels` what they are made of, and each other module a view.
+Beside each lies the script of its name, which answers in the page, if it needs one of its own.
 """
 
-from dcfnet.show.views import cams, curves, panels, results
-from dcfnet.show.views.cams import *  # noqa: F403
-from dcfnet.show.views.curves import *  # noqa: F403
-from dcfnet.show.views.panels import *  # noqa: F403
-from dcfnet.show.views.results import *  # noqa: F403
+from dcfnet.show.views.cams import cam_explorer
+from dcfnet.show.views.composites import band_composite, bars, comparison, frame_panels
+from dcfnet.show.views.curves import convergence
+from dcfnet.show.views.panels import (
+    PALETTES,
+    Panel,
+    column,
+    controls,
+    image_panel,
+    palette_chooser,
+    side_by_side,
+)
+from dcfnet.show.views.parts import part_explorer
+from dcfnet.show.views.results import photographs, two_results
+from dcfnet.show.views.spectrum import spectrum_probe
+from dcfnet.show.views.view import LiveView, View
 
-__all__ = [*panels.__all__, *cams.__all__, *curves.__all__, *results.__all__]
+__all__ = [
+    "PALETTES",
+    "LiveView",
+    "Panel",
+    "View",
+    "band_composite",
+    "bars",
+    "cam_explorer",
+    "column",
+    "comparison",
+    "controls",
+    "convergence",
+    "frame_panels",
+    "image_panel",
+    "palette_chooser",
+    "part_explorer",
+    "photographs",
+    "side_by_side",
+    "spectrum_probe",
+    "two_results",
+]

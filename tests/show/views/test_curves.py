@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra book is not installed")
 
-from bokeh.models import CheckboxGroup, ColumnDataSource
+from bokeh.models import CheckboxGroup
 
 import dcfnet.show.views as ex
+from dcfnet.show.style import network_style
 from dcfnet.training.runs import read_run
-from tests.show.test_views import show
-from tests.support.views import answers, drive, picture
+from tests.support.views import answers, drive, open_view, picture
 from tests.training.test_runs import written
 
 # What the view shows: per run, line and dot, and per scale whether it is seen.
@@ -54,13 +54,13 @@ def seen(view):
 
 
 def test_every_control_answers(runs, tmp_path, open_page):
-    tab, view = show(ex.convergence(runs), tmp_path, open_page)
+    tab, view = open_view(ex.convergence(runs), tmp_path, open_page)
     assert drive(view) == 3 + 1 + 2  # three choices, a slider, a box per network
     assert tab.wrong == []
 
 
 def test_curves_are_the_histories(runs, tmp_path, open_page):
-    _, view = show(ex.convergence(runs), tmp_path, open_page)
+    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
     against, measure, scale = view.locator("select").all()
     expected = {
         "epoch": lambda run: run.history["epoch"],
@@ -86,7 +86,7 @@ def test_curves_are_the_histories(runs, tmp_path, open_page):
 
 
 def test_smoothing_is_a_centred_mean(runs, tmp_path, open_page):
-    _, view = show(ex.convergence(runs), tmp_path, open_page)
+    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
     slider = view.get_by_role("slider")
     before = picture(view)
     slider.focus()
@@ -99,7 +99,7 @@ def test_smoothing_is_a_centred_mean(runs, tmp_path, open_page):
 
 
 def test_a_network_can_be_left_out(runs, tmp_path, open_page):
-    _, view = show(ex.convergence(runs), tmp_path, open_page)
+    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
     view.locator("input[type=checkbox]").nth(1).uncheck()
     assert [curve["visible"] for curve in seen(view)["curves"]] == [True, False]
     assert [dot["visible"] for dot in seen(view)["dots"]] == [True, False]
@@ -109,18 +109,17 @@ def test_each_name_stands_beside_its_line(runs):
     group = ex.convergence(runs).select_one({"type": CheckboxGroup})
     css = unquote("".join(sheet.css for sheet in group.stylesheets))
     for i, run in enumerate(runs.values(), 1):
-        assert re.search(rf"nth-child\({i}\).*stroke='{ex.LOOKS[run.network][0]}'", css)
+        assert re.search(rf"nth-child\({i}\).*stroke='{network_style(run.network).colour}'", css)
 
 
-def test_the_dot_is_at_the_optimal_epoch_where_there_is_one(runs):
+def test_the_dot_is_at_the_optimal_epoch_where_there_is_one(runs, tmp_path, open_page):
     run = runs["DiCNN"]
     rows = run.history.rows
     losses = [3.0, 2.0, *[2.5] * 100, 1.0]  # optimal by its definition, though not the lowest
     rows[:] = [{**rows[0], "epoch": e, "valid_loss": v} for e, v in enumerate(losses, 1)]
     assert (run.history.optimal_epoch(), run.history.best_epoch()) == (2, 103)
-    sources = ex.convergence({"DiCNN": run}).select({"type": ColumnDataSource})
-    dots = [s.data["epoch"].tolist() for s in sources if len(s.data["epoch"]) == 1]
-    assert dots == [[2.0]]
+    _, view = open_view(ex.convergence({"DiCNN": run}), tmp_path, open_page)
+    assert [(dot["x"], dot["y"]) for dot in seen(view)["dots"]] == [([2.0], [2.0])]
 
 
 def test_no_run_is_refused():

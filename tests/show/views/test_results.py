@@ -6,18 +6,13 @@ import pytest
 pytest.importorskip("bokeh", reason="the extra book is not installed")
 
 import dcfnet.show.views as ex
-from tests.show.test_views import show
-from tests.support.views import drive
+from tests.support.views import drive, open_view
 
 # The methods' images as the two panels show them, left and right, and the panels' x ranges.
 SHOWN = """() => {
   const models = [...dcfnetViews.mounted[0].view.model.references()];
-  const sources = models.filter((model) => model.data?.cube);
-  const plots = models.filter((model) => model.type === "Figure" && model.renderers.some(
-    (it) => sources.includes(it.data_source)));
-  return plots.map((plot) => {
-    const image = plot.renderers.find((it) => sources.includes(it.data_source))
-      .data_source.data.image[0];
+  return models.filter((model) => model.tags.includes("dcf-image")).map((plot) => {
+    const image = plot.renderers[0].data_source.data.image[0];
     return [[...new Uint8Array(image.buffer).slice(0, 3)], plot.x_range.start, plot.x_range.end];
   });
 }"""
@@ -35,7 +30,7 @@ def results(errors=None):
 
 
 def test_each_side_shows_what_is_chosen(tmp_path, open_page):
-    tab, view = show(results(), tmp_path, open_page)
+    tab, view = open_view(results(), tmp_path, open_page)
     (left, *_), (right, *_) = view.evaluate(SHOWN)
     assert (left, right) == ([10] * 3, [30] * 3)
 
@@ -52,7 +47,7 @@ def test_each_side_shows_what_is_chosen(tmp_path, open_page):
 
 
 def test_both_sides_zoom_together(tmp_path, open_page):
-    _, view = show(results(), tmp_path, open_page)
+    _, view = open_view(results(), tmp_path, open_page)
     (_, *left), (_, *right) = view.evaluate(SHOWN)
     assert left == right
     view.locator("[role=group]").nth(1).press("+")
@@ -90,7 +85,7 @@ def test_photographs_are_chosen_and_zoom_together(tmp_path, open_page):
     greys = np.linspace(0, 255, 40, dtype=np.uint8)
     ramp = np.tile(greys, (30, 1))  # something that zooming changes
     pictures = {"EXP": np.dstack([ramp] * 3), "DCFNet": 255 - np.dstack([ramp] * 3), "PAN": ramp}
-    tab, view = show(ex.photographs(pictures, second="DCFNet"), tmp_path, open_page)
+    tab, view = open_view(ex.photographs(pictures, second="DCFNet"), tmp_path, open_page)
     (*size, left), (*_, right) = view.evaluate(PHOTOGRAPHED)
     assert size == [40, 30] and left < 10 and right > 245
     assert drive(view) == 2

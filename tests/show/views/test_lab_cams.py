@@ -12,19 +12,21 @@ from tests.support.lab import run_all, serving, write_notebook
 from tests.support.views import answers, picture
 
 SETUP = """
-import numpy as np, torch
-from dcfnet import WV3
-from dcfnet.show.views.cams import cam_explorer
+import numpy as np
+import torch
+from dcfnet.imagery.simulated.camera import simulate_scene
+from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.networks import build_network
+from dcfnet.show.views import cam_explorer
 
 torch.manual_seed(0)
 model = build_network("dcfnet", bands=8, inject_details=False)
-pan, ms = torch.rand(1, 1, 64, 64), torch.rand(1, 8, 16, 16)
-lms = torch.nn.functional.interpolate(ms, scale_factor=4)
+sample = reduce_resolution(simulate_scene())
 """
 VIEW = """
 explorer = cam_explorer(
-    model, {"one": (pan, ms, lms), "two": (1 - pan, ms, lms)}, WV3,
+    model,
+    {"one": sample.crop(np.s_[:64], np.s_[:64]), "two": sample.crop(np.s_[64:128], np.s_[:64])},
     regions={"corner": np.s_[:16, :16]}, name="cams", alt="Maps to choose from.",
 )
 explorer

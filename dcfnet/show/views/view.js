@@ -1,8 +1,10 @@
-// Mounts the views that dcfnet/show/views writes, in a notebook and in the rendered book alike.
+// The frame of views: mounts what view.py writes, in a notebook and in the rendered book alike,
+// and gives it keys, names for screen readers and the colours of the page's theme.
 // A view is <div class="dcf-view"> with its Bokeh document as JSON inside; see View.html().
-(function (root) {
-  if (root.dcfnetViews) {
-    root.dcfnetViews.mountAll();
+((root) => {
+  const views = (root.dcfnetViews ??= {});
+  if (views.mountAll) {  // a later cell of the notebook brings the scripts again
+    views.mountAll();
     return;
   }
 
@@ -83,10 +85,19 @@
     }
   }
 
-  // A click on a part of a drawing chooses it, as the control does that comes with the drawing.
+  // A drawing's chosen part stands out; a click on a part chooses it, as the control does that
+  // comes with the drawing.
   function prepareDrawing(view) {
-    const control = view.model.tags.find((tag) => tag.type === "Select");
-    view.shadow_el.addEventListener("click", (event) => {
+    const { model, shadow_el } = view;
+    const control = model.tags.find((tag) => tag.type === "Select");
+    const mark = () => {
+      for (const part of shadow_el.querySelectorAll("[data-part]")) {
+        part.classList.toggle("chosen", part.dataset.part === control.value);
+      }
+    };
+    mark();
+    control.properties.value.change.connect(mark);
+    shadow_el.addEventListener("click", (event) => {
       const part = event.target.closest("[data-part]");
       if (part) control.value = part.dataset.part;
     });
@@ -101,7 +112,7 @@
   }
 
   // The same for a view that jupyter_bokeh draws.
-  function prepareLive(layout) {
+  function prepareLive({ layout }) {
     for (const view of root.Bokeh.index.roots) if (view.model === layout) prepare(view);
   }
 
@@ -135,59 +146,7 @@
     }
   }
 
-  function array(values, shape) {
-    return root.Bokeh.require("core/util/ndarray").ndarray(values, { shape });
-  }
-
-  // Eight-bit codes as the numbers that they stand for.
-  function decode(codes, low, step) {
-    return array(Float32Array.from(codes, (code) => low + step * code), codes.shape);
-  }
-
-  // One of many maps of a store: its codes, its shape, and what they mean.
-  function pick(store, index) {
-    const [codes, shapes, low, step] = ["codes", "shapes", "low", "step"].map((key) => store.data[key][0]);
-    let start = 0;
-    for (let i = 0; i < index; i++) start += shapes[2 * i] * shapes[2 * i + 1];
-    const shape = [shapes[2 * index], shapes[2 * index + 1]];
-    const part = array(codes.slice(start, start + shape[0] * shape[1]), shape);
-    return { codes: part, low: low[index], end: low[index] + 255 * step[index], step: step[index] };
-  }
-
-  // All colours of a scale in a row.
-  function ramp(low, step) {
-    return array(Float32Array.from({ length: 256 }, (_, i) => low + step * i), [1, 256]);
-  }
-
-  // Some three round numbers, not too near the ends to be written under a scale.
-  function ticks(low, high) {
-    const wanted = (high - low) / 3;
-    const power = 10 ** Math.floor(Math.log10(wanted));
-    const step = power * [5, 2, 1].find((factor) => factor * power <= wanted);
-    const out = [];
-    for (let i = Math.ceil((low + (high - low) / 20) / step); i * step <= high - (high - low) / 20; i++) {
-      out.push(i * step);
-    }
-    return out;
-  }
-
-  // Shows three bands of source.data.cube (bands, rows, columns) as red, green and blue, left of
-  // a column if one is given: the rest stays transparent.
-  function show(source, red, green, blue, columns = Infinity) {
-    const cube = source.data.cube[0];
-    const [, height, width] = cube.shape;
-    const size = height * width;
-    const out = new Uint32Array(size);
-    for (let row = 0; row < height; row++) {
-      for (let i = row * width; i < row * width + Math.min(width, columns); i++) {
-        out[i] = 0xff000000
-          | (cube[blue * size + i] << 16) | (cube[green * size + i] << 8) | cube[red * size + i];
-      }
-    }
-    source.data = { ...source.data, image: [array(out, [height, width])] };
-  }
-
-  root.dcfnetViews = { mountAll, prepareLive, decode, show, pick, ramp, ticks, mounted };
+  Object.assign(views, { mountAll, prepareLive, mounted });
 
   const themes = new MutationObserver(repaint);
   for (const node of [document.documentElement, document.body]) {

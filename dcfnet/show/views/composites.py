@@ -1,0 +1,182 @@
+"""Colour images that the reader puts together, compares, or chooses one of; and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Range1d, Select, Slider
+from bokeh.plotting import figure
+
+from dcfnet.show.views.panels import (
+    Panel,
+    channels_first,
+    choice,
+    colour_panel,
+    put_image,
+    titled,
+)
+from dcfnet.show.views.store import cube
+from dcfnet.show.views.view import call, respond, when_shown
+
+__all__ = ["TEAL", "band_composite", "bars", "comparison", "frame_panels"]
+
+TEAL = "#12939a"
+"""Of bars and lines: enough contrast on white and on black grounds."""
+
+
+def band_composite(
+    bands: npt.NDArray[np.uint8],
+    names: Sequence[str],
+    presets: Mapping[str, tuple[int, int, int]],
+    *,
+    title: str,
+) -> tuple[Panel, list[LayoutDOM]]:
+    """A colour image whose red, green and blue the reader chooses among the bands.
+
+    Args:
+        bands: (C, H, W) uint8, stretched as they shall be shown.
+        names: The C bands' names.
+        presets: Named choices: positions (from 0) of the bands shown as red, green and blue.
+            The first is shown first.
+        title: Stands above the image.
+
+    Returns:
+        The panel, and its controls: the preset, then the bands shown as red, green and blue.
+
+    Raises:
+        ValueError: The shapes or the presets do not fit the names.
+    """
+    if bands.ndim != 3 or bands.dtype != np.uint8 or len(bands) != len(names):
+        raise ValueError(
+            f"expected {len(names)} bands (C, H, W) of uint8, got {bands.dtype} {bands.shape}"
+        )
+    if not all(0 <= band < len(names) for each in presets.values() for band in each):
+        raise ValueError(f"presets name bands 0 to {len(names) - 1}, got {dict(presets)}")
+    first = next(iter(presets.values()))
+    panel = colour_panel(cube(bands), first, title=title)
+    channels = [
+        choice(colour, names, 110, value=band)
+        for colour, band in zip(("Red", "Green", "Blue"), first, strict=True)
+    ]
+    preset = Select(
+        title="Composite", value=next(iter(presets)), options=[*presets, "own choice"], width=170
+    )
+    chosen = {"channels": channels, "preset": preset, "presets": list(map(list, presets.values()))}
+    respond(call("chooseBands", **panel.models, **chosen), preset, *channels)
+    return panel, [preset, *channels]
+
+
+def comparison(
+    first: npt.NDArray[np.uint8],
+    second: npt.NDArray[np.uint8],
+    *,
+    labels: tuple[str, str],
+    title: str,
+    max_width: int = 480,
+) -> tuple[Panel, list[LayoutDOM]]:
+    """Two images over each other, parted by a curtain or blended.
+
+    Args:
+        first: (H, W, 3) uint8, seen left of the curtain.
+        second: The same shape, seen right of it.
+        labels: What the two images are.
+        title: Stands above them.
+        max_width: The image grows with the page up to this width, in pixels.
+
+    Returns:
+        The panel, and its controls: how to compare, and how much of the first image is seen.
+
+    Raises:
+        ValueError: The images differ in shape, or are not (H, W, 3) uint8.
+    """
+    if np.shape(first) != np.shape(second):
+        raise ValueError(
+            f"expected images of one shape, got {np.shape(first)} and {np.shape(second)}"
+        )
+    store = cube(channels_first(np.stack([first, second])))
+    panel = colour_panel(store, (3, 4, 5), title=title, max_width=max_width)
+    source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})
+    above = put_image(panel.figure, source, first.shape[:2])
+    edge = panel.figure.vspan(x=0, line_color="white", line_width=2, line_alpha=0.9)
+    mode = Select(title="Compare by", value="curtain", options=["curtain", "blend"], width=120)
+    amount = Slider(title=f"{labels[0]} (%)", start=0, end=100, step=1, value=50, width=260)
+    compare = call(
+        "compare",
+        store=store,
+        source=source,
+        mode=mode,
+        amount=amount,
+        glyph=above.glyph,
+        edge=edge,
+    )
+    respond(compare, mode, amount)
+    when_shown(panel.figure, compare)
+    return panel, [mode, amount]
+
+
+def frame_panels(
+    stacks: Mapping[str, npt.NDArray[np.uint8]], choices: Mapping[str, Sequence[str]]
+) -> tuple[list[Panel], list[Select]]:
+    """Images of which the reader chooses one: all panels follow the same choices.
+
+    Args:
+        stacks: Title of a panel to its images, uint8 (n1, ..., nk, H, W, 3). Coarser images are
+            drawn over the same ground as those of the first panel.
+        choices: Title of a control to its n options, one control for each of the k leading axes.
+
+    Returns:
+        The panels, and their controls.
+
+    Raises:
+        ValueError: A stack does not fit the choices.
+    """
+    counts = tuple(map(len, choices.values()))
+    selects = [choice(title, options) for title, options in choices.items()]
+    panels: list[Panel] = []
+    for title, stack in stacks.items():
+        if stack.dtype != np.uint8 or stack.shape[:-3] != counts or stack.shape[-1] != 3:
+            raise ValueError(
+                f"{title!r} must be uint8 of shape {(*counts, 'H', 'W', 3)}, "
+                f"got {stack.dtype} {stack.shape}"
+            )
+        panel = colour_panel(
+            cube(channels_first(stack)),
+            title=title,
+            share=panels[0] if panels else None,
+            extent=next(iter(stacks.values())).shape[-3:-1],
+            max_width=320,
+        )
+        respond(call("showImage", **panel.models, selects=selects), *selects)
+        panels.append(panel)
+    return panels, selects
+
+
+def bars(
+    values: npt.ArrayLike, names: Sequence[str], selects: Sequence[Select], *, title: str
+) -> LayoutDOM:
+    """Numbers that belong to the chosen frame, as bars.
+
+    Args:
+        values: (n1, ..., nk, M) numbers, the leading axes as in `frame_panels`.
+        names: What the M numbers are.
+        selects: The controls of `frame_panels`.
+        title: Stands above the bars.
+    """
+    table = np.asarray(values, dtype=float).reshape(-1, len(names))
+    source = ColumnDataSource({"name": list(names), "value": table[0]})
+    plot = figure(
+        y_range=list(names)[::-1],
+        x_range=Range1d(0, float(np.nanmax(table))),
+        height=40 + 28 * len(names),
+        sizing_mode="stretch_width",
+        max_width=480,
+        toolbar_location=None,
+        tools=[HoverTool(tooltips="@name: @value{0.[000]}")],
+        html_attributes={"role": "img", "aria-label": title},
+    )
+    plot.hbar(y="name", right="value", height=0.6, source=source, color=TEAL)
+    plot.ygrid.visible = False
+    respond(call("showBars", source=source, table=table.tolist(), selects=selects), *selects)
+    return titled(title, plot)
