@@ -256,7 +256,8 @@ def take_patches(
         windows = [windows[i] for i in chosen]
     crops = [sample.crop(*window) for window in windows]
     images = zip(*((*crop.inputs(device), crop.truth(device)) for crop in crops), strict=True)
-    return Patches(*map(torch.cat, images), sample.sensor)
+    pan, ms, lms, gt = map(torch.cat, images)
+    return Patches(pan, ms, lms, gt, sample.sensor)
 
 
 def errors(model: PansharpeningNetwork, patches: Patches) -> np.ndarray:
@@ -598,7 +599,8 @@ def activation_maps(
         The maps, at least 0, and the signed maps, before the ReLU that makes maps of them; each
         by part, (C, B, H/4, W/4).
     """
-    size = patches.ms.shape[-2:]
+    height, width = patches.ms.shape[-2:]
+    size = (height, width)
     with GradCAM(model, names) as cam:
         cam(*patches.inputs)
         found = {n: of.signed for n, of in cam.maps().items()}

@@ -43,12 +43,12 @@ import torch
 from dcfnet.imagery.building import data_file
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.pancollection import PatchDataset
-from dcfnet.networks import build_network
+from dcfnet.networks import MSDCNN, build_network
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.paths import data_dir, written_whole
 from dcfnet.training.history import History
 from dcfnet.training.loop import fit
-from dcfnet.training.plan import Plan
+from dcfnet.training.plan import Plan, Schedule
 
 POLICY = Plan(average=0.99, norm_batches=4, exposure=(0.5, 3.0))
 
@@ -73,7 +73,7 @@ class Run:
     epochs: int
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    schedule: str = "trapezoid"
+    schedule: Schedule = "trapezoid"
     patience: int | None = None
 
 
@@ -167,10 +167,11 @@ def _fresh(run: Run, grey: bool = True) -> torch.nn.Module:
     if run.network in INJECT:
         *_, last = (part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
         torch.nn.init.zeros_(last.weight)
-    if run.network == "msdcnn" and grey:
-        for last in (model.deep[-1], model.shallow[-1]):
-            torch.nn.init.zeros_(last.weight)
-            torch.nn.init.constant_(last.bias, 0.05)
+    if isinstance(model, MSDCNN) and grey:
+        for path in (model.deep, model.shallow):
+            weight, bias = path[-1].parameters()
+            torch.nn.init.zeros_(weight)
+            torch.nn.init.constant_(bias, 0.05)
     return model
 
 
