@@ -104,6 +104,8 @@ def test_tile_by_tile_is_as_in_one_piece(town, name, bands):
     sensor = replace(
         WV3,
         **{k: getattr(WV3, k)[:bands] for k in ("bands", "band_names", "wavelengths", "mtf_gains")},
+        rgb=(2, 1, 0),
+        rgb_135=(2, 1, 0),
     )
     town = replace(town, ms=town.ms[:bands], lms=town.lms[:bands], sensor=sensor)
     # The interpolation of MTF-GLP-FS goes round at borders: at those of a tile, if it is one.

@@ -164,6 +164,8 @@ def images(draw, least=1, most=24, multiple=4):
 TWO = replace(
     WV3,
     **{key: getattr(WV3, key)[:2] for key in ("bands", "band_names", "wavelengths", "mtf_gains")},
+    rgb=(1, 1, 0),
+    rgb_135=(1, 1, 0),
 )
 
 
