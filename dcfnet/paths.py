@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dcfnet.errors import DataError
 
-__all__ = ["data_dir", "is_file", "written_whole"]
+__all__ = ["beside", "data_dir", "is_file", "written_whole"]
 
 
 def data_dir() -> Path:
@@ -47,6 +47,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def beside(path: Path, what: str) -> Path:
+    """A hidden file beside another, for a purpose; its own name is UTF-8, whatever the other's."""
+    name = os.fsencode(path.name).decode(errors="backslashreplace")
+    return path.with_name(f".{name}.{what}")
+
+
 @contextlib.contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that is renamed to ``path`` only if all went well.
@@ -65,7 +71,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = beside(path, f"{os.getpid()}.part")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import Protocol
@@ -25,6 +25,7 @@ from dcfnet.fusion.tiles import OVERLAP, TILE, Tile, tiles_along
 from dcfnet.imagery.filters import exp_upsample
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.tensors import as_digital_numbers, as_tensor
 from dcfnet.networks import PansharpeningNetwork
 
 __all__ = ["SceneSource", "Source", "Workers", "filled", "fuse_scene", "plan_tiles", "read_tile"]
@@ -107,19 +108,17 @@ class _Runner:
         else:
             self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.model.to(self.device)
-        self.precision, self.scale = precision, float(sensor.max_value)
+        self.precision, self.sensor = precision, sensor
 
     def __call__(self, ms: np.ndarray, lms: np.ndarray, pan: np.ndarray) -> np.ndarray:
         inputs = (
-            torch.from_numpy(np.asarray(image, np.float32) / np.float32(self.scale))
-            .to(self.device)
-            .contiguous(memory_format=torch.channels_last)
+            as_tensor(image, self.sensor, self.device).contiguous(memory_format=torch.channels_last)
             for image in (pan[:, None], ms, lms)
         )
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), cast:
             fused = self.model(*inputs)
-        return (fused.float() * self.scale).cpu().numpy()
+        return as_digital_numbers(fused, self.sensor)
 
 
 def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> list[torch.device]:
@@ -173,7 +172,7 @@ class Workers:
 
     def fused(
         self, source: Source, rows: list[Tile], cols: list[Tile]
-    ) -> Iterator[tuple[Tile, Tile, np.ndarray, np.ndarray]]:
+    ) -> Generator[tuple[Tile, Tile, np.ndarray, np.ndarray], None, None]:
         """Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w).
 
         While the devices work, the next tiles are read.

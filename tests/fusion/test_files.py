@@ -2,24 +2,28 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 
 from dcfnet import WV3, DataError, load_scene, load_trained
 from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.imagery.filters import degrade
 from dcfnet.imagery.wald import full_resolution
-from tests.support.rasters import CORNER, write_tif
+from tests.support.rasters import CORNER, RPCS, write_tif
 from tests.support.tiles import Local, jobs, unhurried
 
 
@@ -33,8 +37,8 @@ def test_a_file_is_the_array_rounded_at_any_size(tmp_path_factory, job, nodata, 
         write_tif(folder / "ms.tif", ms, 1.2, nodata=nodata),
         write_tif(folder / "pan.tif", scene.pan[None], 0.3),
     )
-    # A value that means no data is none in the array either.
-    mask = (scene.ms != 0).any(axis=0) & (scene.ms != (nodata or 0)).any(axis=0)
+    # A value that means no data, in any band, is none in the array either.
+    mask = (scene.ms != 0).any(axis=0) & (scene.ms != (nodata or 0)).all(axis=0)
     scene = dataclasses.replace(scene, ms=scene.ms * mask, mask=mask)
     expected = np.clip(np.rint(fuse_scene(Local(), scene, **tiles)), 1, 2047)
     if nodata and nodata <= 2047:
@@ -106,7 +110,8 @@ def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
     assert errors[0] < errors[1]
 
 
-def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path, name):
     expected = read(fuse(network, files, tmp_path / "expected.tif", tile=96))
     weights, out = tmp_path / "weights.pt", tmp_path / "out.tif"
     torch.save(network.state_dict(), weights)
@@ -117,12 +122,12 @@ from dcfnet.fusion.files import fuse_files
 model = build_network("dcfnet", width=0.125)
 model.load_state_dict(torch.load({str(weights)!r}))
 def kill(row, rows):
-    if row == 2: os.kill(os.getpid(), signal.SIGKILL)
+    if row == 2: os.kill(os.getpid(), signal.{name})
 fuse_files(model, {str(files[0])!r}, {str(files[1])!r}, {str(out)!r}, WV3, tile=96, overlap=16,
            device="cpu", on_row=kill)
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert killed.returncode == -9, killed.stderr.decode()
+    assert killed.returncode == -getattr(signal, name), killed.stderr.decode()
     assert not out.exists()
     rows = []
     fuse(network, files, out, tile=96, on_row=lambda row, _: rows.append(row))
@@ -142,29 +147,51 @@ def test_work_of_other_settings_is_not_resumed(network, files, tmp_path):
     assert rows[0] == 1
 
 
-def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(network, files, tmp_path):
+def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(
+    network, files, tmp_path, file_size
+):
     out = tmp_path / "out.tif"
     with pytest.raises(OSError, match="GiB free"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
         fuse(network, files, out)
+    file_size(100_000)  # less than the work file needs
+    with pytest.raises(OSError):
+        fuse(network, files, out)
+    assert not out.exists()
+
+
+@pytest.fixture
+def file_size():
+    """Sets the size in bytes that no file may exceed; what would, fails as on a full disk."""
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        # Less than the work file needs.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-        with pytest.raises(OSError):
-            fuse(network, files, out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not out.exists()
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("row", [1, 4], ids=["on the way", "at the end"])
+def test_a_disk_that_fills_up_costs_no_finished_row(network, files, tmp_path, file_size, row):
+    """Row 4 is the last; then the result itself finds no room."""
+    out, rows = tmp_path / "out.tif", []
+    with pytest.raises(OSError, match="cannot write .*out.tif.*is the disk full"):
+        fuse(network, files, out, on_row=lambda number, _: number == row and file_size(200_000))
+    assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work", ".out.tif.work.hdr"]
+    file_size(-1)
+    fuse(network, files, out, on_row=lambda number, _: rows.append(number))
+    assert rows == [*range(row + 1, 5)] and leftovers(tmp_path) == []
+    np.testing.assert_array_equal(read(out), read(fuse(network, files, tmp_path / "whole.tif")))
 
 
 class GdalError(Exception):
     """Like GDAL's own errors, some of which rasterio lets through."""
 
 
-def test_a_disk_that_fills_up_at_the_end_costs_no_work(network, files, tmp_path, monkeypatch):
-    def fail(source, target, **_):
+def test_an_error_of_gdals_own_at_the_end_costs_no_work(network, files, tmp_path, monkeypatch):
+    copy = rasterio.shutil.copy
+
+    def fail(source, target, driver, **options):
+        if driver != "COG":
+            return copy(source, target, driver=driver, **options)
         Path(target).write_text("half")
         raise GdalError("An error occurred while writing a dirty block")
 
@@ -172,7 +199,7 @@ def test_a_disk_that_fills_up_at_the_end_costs_no_work(network, files, tmp_path,
     with monkeypatch.context() as patch, pytest.raises(OSError, match="is the disk full"):
         patch.setattr(rasterio.shutil, "copy", fail)
         fuse(network, files, out)
-    assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work"]
+    assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work", ".out.tif.work.hdr"]
     fuse(network, files, out, on_row=lambda row, _: rows.append(row))
     assert read(out).shape == (8, 384, 384) and rows == [] == leftovers(tmp_path)
 
@@ -188,6 +215,85 @@ def test_another_no_data_value_is_kept(network, scene, tmp_path):
         image = file.read()
         assert file.nodata == 65535
     assert (image[:, :32] == 65535).all() and (image[:, 32:] <= 2047).all()
+
+
+def test_what_a_mask_hides_is_no_data_of_the_result(network, files, tmp_path):
+    for path, scale in zip(files, (1, 4), strict=True):
+        with rasterio.open(path, "r+") as file:
+            mask = np.full(file.shape, 255, np.uint8)
+            mask[: 10 * scale] = 0
+            file.write_mask(mask)
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        assert not file.dataset_mask()[:40].any() and file.dataset_mask()[40:].all()
+        assert file.files == [str(tmp_path / "out.tif")]
+
+
+def test_where_a_band_is_missing_is_no_data_of_the_result(network, scene, tmp_path):
+    ms = scene.ms.copy()
+    for band in range(8):
+        ms[band, : 8 + band % 4] = 65535
+    files = (
+        write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=65535),
+        write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
+    )
+    image = read(fuse(network, files, tmp_path / "out.tif"))
+    assert (image[:, :44] == 65535).all() and (image[:, 44:] <= 2047).all()
+
+
+@pytest.mark.parametrize("nodata", [None, np.nan, -1e30])
+def test_whole_numbers_in_floats_give_the_same_result(network, scene, files, tmp_path, nodata):
+    ms = scene.ms.astype(np.float32)
+    ms[:, :5] = 0 if nodata is None else nodata
+    floats = write_tif(tmp_path / "floats.tif", ms, 1.2, nodata=nodata)
+    cut = scene.ms.copy()
+    cut[:, :5] = 0
+    whole = write_tif(tmp_path / "whole.tif", cut, 1.2)
+    with rasterio.open(fuse(network, (floats, files[1]), tmp_path / "out.tif")) as file:
+        assert set(file.dtypes) == {"uint16"} and file.nodata == 0
+        expected = read(fuse(network, (whole, files[1]), tmp_path / "expected.tif"))
+        np.testing.assert_array_equal(file.read(), expected)
+
+
+def test_tags_scales_and_units_of_ms_describe_the_result(network, files, tmp_path):
+    with rasterio.open(files[0], "r+") as file:
+        file.update_tags(TIFFTAG_COPYRIGHT="(c) someone", NODATA_VALUES="1 " * 8, mission="own")
+        file.update_tags(TIFFTAG_SOFTWARE="another")
+        file.update_tags(2, wavelength="480", STATISTICS_MEAN="3")
+        file.scales, file.offsets = (0.01,) * 8, (1.0,) * 8
+        file.units = ("W",) * 8
+    with rasterio.open(files[1], "r+") as file:
+        file.update_tags(AREA_OR_POINT="Point")
+    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+        tags = {"TIFFTAG_COPYRIGHT": "(c) someone", "mission": "own", "AREA_OR_POINT": "Point"}
+        assert file.tags() == tags
+        assert file.tags(2)["wavelength"] == "480" and "STATISTICS_MEAN" not in file.tags(2)
+        assert file.scales == (0.01,) * 8 and file.offsets == (1.0,) * 8
+        assert file.units == ("W",) * 8
+        with rasterio.open(files[1]) as pan:
+            assert file.transform == pan.transform
+
+
+def test_rpcs_and_control_points_are_handed_on(network, scene, files, tmp_path):
+    cut = tmp_path / "cut.tif"
+    write_tif(cut, scene.pan[None, 8:], 0.3, shift=(0, -2.4), rpcs=RPCS)
+    with rasterio.open(fuse(network, (files[0], cut), tmp_path / "out.tif")) as file:
+        assert file.rpcs == RPCS and file.transform.f == pytest.approx(CORNER[1] - 2.4)
+    bare = {"transform": Affine.identity(), "crs": "EPSG:4326"}
+    points = [
+        GroundControlPoint(row=384 * i, col=384 * j, x=-105 + j, y=40 - i, z=5)
+        for i in (0, 1)
+        for j in (0, 1)
+    ]
+    pair = (
+        write_tif(tmp_path / "bare_ms.tif", scene.ms, 1, **bare | {"crs": None}),
+        write_tif(tmp_path / "bare_pan.tif", scene.pan[None], 1, **bare, gcps=points),
+    )
+    with rasterio.open(fuse(network, pair, tmp_path / "points.tif")) as file:
+        found, crs = file.gcps
+        assert crs == "EPSG:4326" and file.transform.is_identity
+        assert [(p.row, p.col, p.x, p.y, p.z) for p in found] == [
+            (p.row, p.col, p.x, p.y, p.z) for p in points
+        ]
 
 
 def test_sizes_that_do_not_fit_are_cropped_to_common_ground(network, scene, tmp_path):
@@ -237,6 +343,77 @@ def test_files_are_not_overwritten_unasked(network, files, tmp_path):
     assert out.read_text() == "mine"
     fuse(network, files, out, overwrite=True)
     assert read(out).shape == (8, 384, 384)
+
+
+def test_a_file_behind_an_input_is_an_input(network, files, tmp_path):
+    """It is not overwritten, and where it has changed interrupted work does not go on."""
+    vrt, out = tmp_path / "ms.vrt", tmp_path / "out.tif"
+    rasterio.shutil.copy(files[0], vrt, driver="VRT")
+    with pytest.raises(DataError, match="is an input"):
+        fuse(network, (vrt, files[1]), files[0], overwrite=True)
+
+    def stop(row, rows):
+        raise KeyboardInterrupt
+
+    for changed, first in ((False, 2), (True, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            fuse(network, (vrt, files[1]), out, on_row=stop)
+        if changed:
+            os.utime(files[0], (1, 1))
+        rows: list[int] = []
+        fuse(network, (vrt, files[1]), out, on_row=lambda row, _, rows=rows: rows.append(row))
+        assert rows[0] == first
+        out.unlink()
+
+
+def test_files_in_an_archive_are_fused(network, files, tmp_path):
+    archive, out = tmp_path / "both.zip", tmp_path / "out.tif"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in files:
+            file.write(path, path.name)
+    pair = f"/vsizip/{archive}/ms.tif", f"zip://{archive}!pan.tif"
+    with pytest.raises(DataError, match="is an input"):
+        fuse(network, pair, archive, overwrite=True)
+    expected = read(fuse(network, files, tmp_path / "expected.tif"))
+    np.testing.assert_array_equal(read(fuse(network, pair, out)), expected)
+
+
+@pytest.mark.parametrize("name", ["/vsimem/out.tif", "https://example.org/out.tif", "out.png"])
+def test_a_name_that_no_geotiff_on_disk_has_is_refused(network, files, tmp_path, name):
+    if name == "out.png":
+        name = tmp_path / name
+    with pytest.raises(DataError, match=r"no file on a disk|name it .*out\.tif"):
+        fuse(network, files, name)
+
+
+def test_a_result_may_have_a_name_that_is_no_text_and_its_folder_may_not(network, files, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9sultat")
+    with pytest.raises(DataError, match="no UTF-8 text"):
+        fuse(network, files, f"{name}/out.tif", on_row=lambda *_: pytest.fail("it was fused"))
+    Path(tmp_path, ".r\\xe9sultat.tif.9.part").touch()  # of a process that was killed
+    out = fuse(network, files, f"{name}.tif")
+    assert out.is_file() and leftovers(tmp_path) == []
+    expected = read(fuse(network, files, tmp_path / "expected.tif"))
+    np.testing.assert_array_equal(read(out.rename(tmp_path / "out.tif")), expected)
+
+
+def test_what_lay_beside_an_older_result_does_not_spoil_the_new_one(network, files, tmp_path):
+    out = fuse(network, files, tmp_path / "out.tif")
+    with rasterio.open(out) as file:
+        assert file.dataset_mask().any()
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(out, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file,
+    ):
+        file.write_mask(np.zeros(file.shape, np.uint8))
+    (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset/>")
+    fuse(network, files, out, overwrite=True)
+    with rasterio.open(out) as file:
+        assert file.dataset_mask().any() and file.files == [str(out)]
+    out.unlink()
+    (tmp_path / "out.tif.msk").touch()
+    with pytest.raises(DataError, match=r"out\.tif\.msk exists already"):
+        fuse(network, files, out)
 
 
 @pytest.mark.parametrize("what", ["pipe", "link to itself", "folder", "nothing"])

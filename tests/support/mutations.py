@@ -34,6 +34,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import rasterio
+import rasterio.shutil
 import torch
 from affine import Affine
 from safetensors import safe_open
@@ -51,6 +52,7 @@ from dcfnet.training.history import COLUMNS, History
 from dcfnet.training.loop import fit
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder, read_run
+from tests.support.rasters import write_tif
 
 SECONDS = 20
 """A reader that takes longer than this with one small file hangs, unless told otherwise."""
@@ -74,23 +76,6 @@ def _write_h5(path, **options):
         file.attrs["sensor"] = "wv3"
         for key, values in _images(1).items():
             file.create_dataset(key, data=values, **options)
-
-
-def _write_tif(path, image, pixel, **extra):
-    profile = {
-        "driver": "GTiff",
-        "count": image.shape[0],
-        "height": image.shape[1],
-        "width": image.shape[2],
-        "dtype": image.dtype,
-        "crs": "EPSG:32613",
-        "transform": Affine(pixel, 0, 487000, 0, -pixel, 4443000),
-        **extra,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(path, "w", **profile) as file:
-            file.write(image)
 
 
 def _released():
@@ -143,8 +128,8 @@ def write_good(folder: Path) -> None:
     chance = np.random.default_rng(2)
     ms = chance.integers(1, 2047, (8, 16, 16), dtype=np.uint16)
     pan = chance.integers(1, 2047, (1, 64, 64), dtype=np.uint16)
-    _write_tif(folder / "ms.tif", ms, 2.0, nodata=0)
-    _write_tif(folder / "pan.tif", pan, 0.5, compress="deflate", predictor=2)
+    write_tif(folder / "ms.tif", ms, 2.0, nodata=0)
+    write_tif(folder / "pan.tif", pan, 0.5, compress="deflate", predictor=2)
     run = folder / "run"
     torch.manual_seed(0)
     write_weights(build_network("dcfnet", 4, width=0.05), run / "weights.safetensors")
@@ -290,6 +275,9 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
         "huge",
         "names",
         "gaps",
+        "mask",
+        "files",
+        "places",
     )
     how = chance.choice((*kinds, "layout"))
     with rasterio.open(path) as file:
@@ -317,7 +305,7 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
         if chance.random() < 0.5:  # a value that pixels of this type cannot have
             odd = chance.choice(("nan", "inf", "-9999", "70000", "1e300", "0.5", "x", ""))
             path.unlink()
-            _write_tif(path, image, pixel)
+            write_tif(path, image, pixel)
             with rasterio.open(path, "r+") as file:
                 file.nodata = 7  # makes the tag
             path.write_bytes(_tag_replaced(path.read_bytes(), 42113, odd))
@@ -329,7 +317,7 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
     elif how == "names":
         odd = chance.choice(("<&>]]>", "\x01", "\u00e4\u4e00", "x" * 10_000, "\n", "'\""))
         path.unlink()
-        _write_tif(path, image, pixel)
+        write_tif(path, image, pixel)
         with rasterio.open(path, "r+") as file:
             file.set_band_description(1, odd)
         return f"name {odd[:9]!r}"
@@ -351,6 +339,35 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
         )
         if extra.get("driver") == "PNG":
             image = image[:1]
+    elif how == "mask":
+        kind = chance.choice(("of the dataset", "alpha", "per band", "by tags"))
+        if kind == "alpha":
+            image = np.concatenate([image, image[:1] * chance.choice((0, 1))])
+            extra["alpha"] = "yes"
+        path.unlink()
+        write_tif(path, image, pixel, **extra)
+        with rasterio.open(path, "r+") as file:
+            if kind == "of the dataset":
+                mask = np.full(file.shape, 255, np.uint8)
+                mask[: chance.choice((0, 5, 99))] = 0
+                file.write_mask(mask)
+            elif kind == "by tags":
+                odd = chance.choice(("1 " * len(image), "x", "1 2", "1e999 " * len(image)))
+                file.update_tags(NODATA_VALUES=odd)
+            elif kind == "per band":
+                file.close()
+                _behind_vrt(path, "<NoDataValue>{odd}</NoDataValue>", chance)
+        return f"mask {kind}"
+    elif how == "files":
+        return _behind_vrt(path, chance.choice(("", "<Scale>x</Scale>", "<LUT>1:2</LUT>")), chance)
+    elif how == "places":
+        odd = chance.choice(("x", "", "nan", "1e999", "1 2 3", "0"))
+        path.with_name(path.name + ".aux.xml").write_text(
+            f'<PAMDataset><Metadata domain="RPC"><MDI key="LINE_OFF">{odd}</MDI>'
+            f"</Metadata><GCPList Projection='{odd}'><GCP Id='' Pixel='{odd}' Line='1' X='2' "
+            "Y='3'/></GCPList></PAMDataset>"
+        )
+        return f"places {odd!r}"
     else:  # a sparse file that claims to be large
         path.unlink()
         side = chance.choice((100_000, 200_000))  # more than the readers may take
@@ -360,8 +377,25 @@ def _tif_damaged(chance: random.Random, path: Path) -> str:
             pass
         return f"huge {side}"
     path.unlink()
-    _write_tif(path, image, pixel, **extra)
+    write_tif(path, image, pixel, **extra)
     return f"{how} {extra or pixel if how != 'dtype' else image.dtype}"
+
+
+def _behind_vrt(path: Path, of_band: str, chance: random.Random) -> str:
+    """The file becomes a VRT of another, which has gone at times."""
+    source = path.with_name(f"behind_{path.name}")
+    path.rename(source)
+    rasterio.shutil.copy(source, path, driver="VRT")
+    bands = [chance.choice(("1", "70000", "nan", "x", "-1")) for _ in range(9)]
+    parts = path.read_text().split("<SimpleSource>")
+    text = parts[0] + "".join(
+        of_band.format(odd=odd) + "<SimpleSource>" + part
+        for odd, part in zip(bands, parts[1:], strict=False)
+    )
+    path.write_text(text)
+    if chance.random() < 0.2:
+        source.unlink()
+    return f"files {of_band} {bands}"
 
 
 def _tag_replaced(content: bytes, tag: int, text: str) -> bytes:

@@ -7,9 +7,17 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.rpc import RPC
 
 CRS = "EPSG:32613"
 CORNER = (487000.0, 4443000.0)
+RPCS = RPC(
+    height_off=1500.0, height_scale=500.0, lat_off=40.1, lat_scale=0.1, long_off=-105.1,
+    long_scale=0.1, line_off=24.5, line_scale=24.0, samp_off=32.25, samp_scale=32.0,
+    line_num_coeff=[float(i) for i in range(20)], line_den_coeff=[1.0, *[0.0] * 19],
+    samp_num_coeff=[0.5 * i for i in range(20)], samp_den_coeff=[1.0, *[0.0] * 19],
+    err_bias=2.0, err_rand=0.5,
+)  # fmt: skip
 
 
 def write_tif(

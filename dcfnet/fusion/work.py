@@ -1,0 +1,229 @@
+"""A result in the making: a raw raster that outlives whatever ends the work, then a GeoTIFF."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from glob import escape as escape_glob
+from pathlib import Path
+
+import numpy as np
+import rasterio.shutil
+from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.windows import Window
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.geotiff import Pair, open_raster
+from dcfnet.paths import beside, written_whole
+
+__all__ = ["WorkRaster", "sidecars"]
+
+_TYPES = ("uint8", "uint16", "int16", "uint32", "int32")
+
+# What MS says of its file and not of its image: of the result something else is true.
+_OF_A_FILE = {
+    "AREA_OR_POINT", "METADATATYPE", "NODATA_VALUES", "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE",
+    "TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION", "TIFFTAG_RESOLUTIONUNIT",
+}  # fmt: skip
+
+
+def sidecars(path: Path) -> list[Path]:
+    """Files beside a GeoTIFF that GDAL would read with it."""
+    return [path.with_name(path.name + end) for end in (".aux.xml", ".msk", ".ovr", ".msk.ovr")]
+
+
+class WorkRaster:
+    """Rows of tiles in a raw raster beside the result, and a journal of those that are safe."""
+
+    def __init__(self, out: Path, source: Pair, fingerprint: str) -> None:
+        """Plan the files; none is made yet.
+
+        Args:
+            out: The result.
+            source: What is fused.
+            fingerprint: Stands for everything that decides the values.
+
+        Raises:
+            DataError: The values of MS have a type that a result cannot have, or the RPCs of PAN
+                make no sense.
+        """
+        self.out, self.source, self.fingerprint = out, source, fingerprint
+        self.raster, self.journal = beside(out, "work"), beside(out, "journal")
+        self.dtype, self.nodata = _type_and_nodata(source)
+        self.rpcs, self.gcps = source.rpcs, source.gcps
+        r = source.sensor.ratio
+        self.shape = (source.sensor.n_bands, *(r * size for size in source.shape))
+
+    def begin(self, rows: int) -> int:
+        """Find or make the raw raster.
+
+        Args:
+            rows: How many rows of tiles the result has.
+
+        Returns:
+            How many of them an interrupted call with the same fingerprint has left in it.
+
+        Raises:
+            OSError: There is too little room on the disk.
+        """
+        if done := self._done(rows):
+            return done
+        self.remove()
+        size, free = self._size(), shutil.disk_usage(self.out.parent).free
+        if free < 1.7 * size:
+            raise OSError(
+                f"{self.out.parent} has {free / 2**30:.3g} GiB free, fusing needs about "
+                f"{1.7 * size / 2**30:.3g} GiB there: a work file and the result"
+            )
+        bands, height, width = self.shape
+        with open_raster(
+            self.raster, "w", driver="ENVI", count=bands, height=height, width=width,
+            dtype=self.dtype, SUFFIX="ADD",
+        ):  # fmt: skip
+            return 0
+
+    def _size(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def _done(self, rows: int) -> int:
+        try:
+            entry = json.loads(self.journal.read_text())
+            done = int(entry["rows"])
+            with open_raster(self.raster) as file:
+                whole = (file.count, *file.shape) == self.shape and file.dtypes[0] == self.dtype
+            whole = whole and self.raster.stat().st_size == self._size()
+            if whole and entry["settings"] == self.fingerprint and 0 < done <= rows:
+                return done
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            pass
+        return 0
+
+    @contextlib.contextmanager
+    def row(self, number: int) -> Iterator[Callable[[np.ndarray, np.ndarray, int, int], None]]:
+        """Write a row of tiles: in the journal it stands when the block ends, safe on the disk.
+
+        Args:
+            number: Which row of tiles, counted from 1.
+
+        Yields:
+            A function that writes a tile: fused (C, h, w), mask (h, w), first row and column in MS
+            pixels.
+
+        Raises:
+            DataError: The network gave no numbers.
+            OSError: The disk did not take everything.
+        """
+        written = []
+        with open_raster(self.raster, "r+") as file:
+
+            def write(image: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
+                values, r = self._digital_numbers(image, mask), self.source.sensor.ratio
+                window = Window(r * left, r * top, values.shape[2], values.shape[1])
+                file.write(values, window=window)
+                written.append((window, zlib.crc32(values.data)))
+
+            yield write
+        # GDAL writes when it closes the file, and then says nothing of what the disk refused.
+        with open_raster(self.raster) as file:
+            if any(zlib.crc32(file.read(window=window).data) != code for window, code in written):
+                raise OSError(f"cannot write {self.raster}: is the disk full?")
+        with self.raster.open("rb+") as raw:
+            os.fsync(raw.fileno())
+        with written_whole(self.journal) as temporary:
+            temporary.write_text(json.dumps({"settings": self.fingerprint, "rows": number}))
+
+    def _digital_numbers(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Rounded and clipped as a file holds them."""
+        if not np.isfinite(image).all():
+            raise DataError(
+                "the network gives NaN or infinity: expected trained weights; where they are, pass "
+                "precision='fp32'"
+            )
+        largest, nodata = self.source.sensor.max_value, self.nodata
+        values = np.clip(np.rint(image), 1, largest)
+        if 1 <= nodata <= largest:
+            values[values == nodata] = nodata - 1 if nodata > 1 else 2
+        return np.ascontiguousarray(np.where(mask, values, nodata), self.dtype)
+
+    def finish(self) -> None:
+        """Turn the raw raster into the result.
+
+        Raises:
+            OSError: The result cannot be written.
+        """
+        with written_whole(self.out) as temporary, MemoryFile(ext=".vrt") as described:
+            try:
+                rasterio.shutil.copy(self.raster, described.name, driver="VRT")
+                with open_raster(described.name, "r+") as file:
+                    self._describe(file)
+                rasterio.shutil.copy(
+                    described.name, temporary, driver="COG", COMPRESS="DEFLATE", PREDICTOR="2",
+                    BLOCKSIZE="512", OVERVIEW_RESAMPLING="AVERAGE", BIGTIFF="IF_SAFER",
+                )  # fmt: skip
+                with open_raster(temporary) as written:
+                    whole = (written.count, *written.shape) == self.shape
+            except Exception as error:  # rasterio lets some of GDAL's own through
+                raise OSError(f"cannot write {self.out} ({error}): is the disk full?") from error
+            finally:
+                for rest in temporary.parent.glob(f"{escape_glob(temporary.name)}.*"):
+                    rest.unlink(missing_ok=True)
+            if not whole:
+                raise OSError(f"cannot write {self.out}: it came out incomplete")
+            for old in sidecars(self.out):  # of a result that is replaced
+                old.unlink(missing_ok=True)
+
+    def _describe(self, file: DatasetWriter) -> None:
+        """Say of the result what PAN says of its grid and MS of its bands."""
+        source, ms, pan = self.source, self.source.ms.file, self.source.pan.file
+        file.nodata = self.nodata
+        if source.crs:
+            file.crs = source.crs
+        if not pan.transform.is_identity:
+            file.transform = source.transform
+        elif self.gcps[0]:
+            file.gcps = self.gcps
+        if self.rpcs:
+            file.rpcs = self.rpcs
+        file.update_tags(AREA_OR_POINT=pan.tags().get("AREA_OR_POINT", "Area"))
+        file.update_tags(**{k: v for k, v in ms.tags().items() if k not in _OF_A_FILE})
+        file.update_tags(**ms.tags(ns="IMAGERY"))  # acquisition, satellite, clouds
+        for band, (theirs, name) in enumerate(
+            zip(source.ms.bands, source.sensor.band_names, strict=True), 1
+        ):
+            file.set_band_description(band, ms.descriptions[theirs - 1] or name)
+            tags = {k: v for k, v in ms.tags(theirs).items() if not k.startswith("STATISTICS_")}
+            file.update_tags(band, **tags)
+        for what in ("scales", "offsets", "units"):
+            values = tuple(getattr(ms, what)[band - 1] for band in source.ms.bands)
+            if values != getattr(file, what):
+                setattr(file, what, values)
+
+    def remove(self) -> None:
+        """Delete what was needed to make the result."""
+        for what in ("work", "work.hdr", "journal"):
+            beside(self.out, what).unlink(missing_ok=True)
+
+
+def _type_and_nodata(source: Pair) -> tuple[np.dtype, int]:
+    """Those of MS, where they suit whole numbers."""
+    dtype, nodata, sensor = source.ms.dtype, source.ms.nodata[0], source.sensor
+    if dtype.kind == "f":
+        dtype = np.promote_types(np.uint16, np.min_scalar_type(sensor.max_value))
+    if dtype.name not in _TYPES:
+        raise DataError(
+            f"{source.ms.name} holds {dtype} values, expected one of {', '.join(_TYPES)}; "
+            "convert it with `gdal_translate -ot UInt16`"
+        )
+    limits = np.iinfo(dtype)
+    if limits.max < sensor.max_value:
+        raise DataError(
+            f"{source.ms.name} holds {dtype} values, too short for {sensor.bits} bits: check the "
+            "sensor"
+        )
+    if nodata is None or not limits.min <= nodata <= limits.max or nodata != int(nodata):
+        return dtype, 0
+    return dtype, int(nodata)
