@@ -113,6 +113,7 @@ def test_ctrl_c_ends_a_command_with_130_and_a_line(command, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("full", [True, False])
+@pytest.mark.slow
 def test_output_that_goes_nowhere_ends_without_a_traceback(tmp_path, full):
     images = {"ms": (8, 4), "lms": (8, 16), "gt": (8, 16), "pan": (1, 16)}
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -34,6 +34,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_or_read_soundly():
     # On a busy machine a reader may take long and not hang.
     counts, findings = mutations.mutate(range(40), seed=1, seconds=120)
@@ -89,6 +90,7 @@ def test_a_file_where_a_folder_is_expected(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_until_the_first_is_gone(tmp_path):
     code = (
         "import sys; from dcfnet.training.runs import RunFolder\n"

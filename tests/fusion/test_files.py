@@ -111,6 +111,7 @@ def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path, name):
     expected = read(fuse(network, files, tmp_path / "expected.tif", tile=96))
     weights, out = tmp_path / "weights.pt", tmp_path / "out.tif"

@@ -41,6 +41,7 @@ def test_at_full_resolution_the_file_has_no_truth(sample, tmp_path):
     assert PatchDataset(tmp_path / "full.h5", WV3).keys == ("pan", "ms", "lms")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_command_with_one_line_and_leaves_nothing(tmp_path):
     """A real limit on file size, at which HDF5 by itself would crash the process."""
     code = """
@@ -76,6 +77,7 @@ def test_an_interruption_leaves_no_file_under_the_final_name(sample, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_data_command_builds_what_the_book_reads_and_the_same_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DCFNET_DATA", str(tmp_path))
     monkeypatch.setenv("DCFNET_SCENE", "simulated")

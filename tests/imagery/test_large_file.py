@@ -16,6 +16,7 @@ def large(tmp_path_factory):
     path.unlink()
 
 
+@pytest.mark.slow
 def test_shuffling_through_a_large_file_takes_little_memory(large):
     assert large.stat().st_size > 500 * 2**20
     assert measure(large, "patch by patch")["peak_mib_above_import"] < 300

@@ -48,6 +48,7 @@ def train(files, *more):
     return call("train", "dcfnet", *more)
 
 
+@pytest.mark.slow
 def test_train_resume_evaluate(files, capsys):
     assert train(files, "--epochs", 1) == 0
     assert train(files, "--epochs", 2, "--resume") == 0
@@ -139,6 +140,7 @@ def test_every_setting_of_the_plan_is_a_flag(files, monkeypatch):
     assert plans == [other]
 
 
+@pytest.mark.slow
 def test_a_signal_to_all_processes_stops_the_run_not_its_readers(files):
     """As batch systems send it. Readers that die of it would bring the run down."""
     command = [

@@ -37,6 +37,7 @@ assert resident() < before + 200, (before, resident())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.slow
 def test_memory_is_kept_and_then_given_back():
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -100,6 +100,7 @@ NURSERY = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_kill_at_random_moments(tmp_path):
     """Twenty times SIGKILL, and while a checkpoint is written: the outcome is the same."""
     done = subprocess.run(
@@ -144,6 +145,7 @@ LAUNCHED = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(train, valid, tmp_path):
     script = tmp_path / "launched.py"
     script.write_text(textwrap.dedent(LAUNCHED))
