@@ -20,6 +20,7 @@ __all__ = [
     "METRICS",
     "by_block",
     "by_method",
+    "headed",
     "paired_difference",
     "standing",
     "styled",
@@ -65,10 +66,11 @@ def styled(table: pd.DataFrame, caption: str = "", digits: int = 4) -> Styler:
         return ["font-weight: bold" if METRICS[column.name][1] * v == best else "" for v in column]
 
     style = table.style.apply(bold).format(precision=digits)
-    return _headed(style, caption)
+    return headed(style, caption)
 
 
-def _headed(style: Styler, caption: str) -> Styler:
+def headed(style: Styler, caption: str = "") -> Styler:
+    """A table in the look of all tables here: a caption, and metrics by their headings."""
     headings = {name: heading for name, (heading, _) in METRICS.items()}
     return (
         style.format_index(lambda name: headings.get(name, name), axis=1)
@@ -219,7 +221,7 @@ def styled_differences(blocks: pd.DataFrame, method: str, caption: str = "") -> 
     )
     # Lines of their own, else a narrow page breaks an interval in two.
     style = pd.DataFrame(cells).style.set_properties(**{"white-space": "pre"})
-    return _headed(style, f"{caption}. {note}" if caption else note)
+    return headed(style, f"{caption}. {note}" if caption else note)
 
 
 def standing(table: pd.DataFrame, method: str, of: Sequence[str] = OF_THE_CLAIMS) -> str:

@@ -1,0 +1,234 @@
+"""Class activation maps of a patch: any part of a DCFNet, any band, any region.
+
+`PatchCams` finds them; `fusion_parts` and `pcft_parts` name what Figures 2 and 3 of the supplement
+show of them, and `part_table` has their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dcfnet.imagery.wald import Sample
+from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
+from dcfnet.networks.bricks import normalise
+from dcfnet.networks.dcfnet import DCFNet
+from dcfnet.networks.parts import transfer_name
+
+__all__ = [
+    "Hook",
+    "PatchCams",
+    "Relu",
+    "fusion_parts",
+    "part_table",
+    "pcft_parts",
+    "pictured",
+    "transfer_part",
+]
+
+Relu = Literal["after", "before"]
+Hook = Literal["arrives", "last convolution"]
+
+PLACES = {"roof": (0.125, 0.42), "car park": (0.356, 0.04), "trees": (0.846, 0.33)}
+"""What the chapters look at: fractions of the test region's height and width."""
+
+
+class PatchCams:
+    """The class activation maps of a patch, each found when it is first asked for.
+
+    A patch costs one forward pass. A band over a region costs one backward pass, which serves all
+    parts; a sum of bands costs none beyond those of its bands.
+
+    Args:
+        model: A DCFNet.
+        sample: The patch.
+        parts: Names out of ``model.parts()``; all that depend on learned layers unless given.
+
+    Attributes:
+        fused: The fused patch, (C, H, W), in [0, 1].
+
+    Raises:
+        ValueError: A part does not exist, or there is none.
+
+    Example:
+        >>> cams = PatchCams(model, patch)
+        >>> cams.map("head.concat", 4)                              # band 4, whole patch
+        >>> cams.map("head.concat", [4, 6], region=np.s_[8:24, :])  # sum of two, rows 8 to 23
+    """
+
+    def __init__(self, model: DCFNet, sample: Sample, parts: Iterable[str] | None = None) -> None:
+        if parts is None:  # interpolating MS is no step of the network's own
+            parts = [name for name in model.parts() if name != "pcft1.ms_up"]
+        self._cam = GradCAM(model, parts)
+        fused = self._cam(*sample.inputs(next(model.parameters())))
+        self.fused = fused[0].cpu().numpy()
+        self._found: dict[tuple[int, object], dict[str, LayerMaps]] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts."""
+        return self._cam.layers
+
+    def layer(self, part: str, bands: int | Iterable[int], region: Region = None) -> LayerMaps:
+        """All that Grad-CAM finds at a part, B = 1, with one y^c.
+
+        Args:
+            part: Its name.
+            bands: A band from 0, or several, whose means over the region are summed.
+            region: Where bands are averaged, see `GradCAM.maps`; the whole patch unless given.
+        """
+        key = region.tobytes() if isinstance(region, np.ndarray) else repr(region)
+        found = []
+        for band in bands if isinstance(bands, Iterable) else [bands]:
+            if (band, key) not in self._found:
+                self._found[band, key] = self._cam.maps(band, region)
+            found.append(self._found[band, key][part])
+        alpha = torch.stack([one.alpha for one in found]).sum(dim=0)
+        return LayerMaps(part, found[0].activations, alpha)
+
+    def activations(self, part: str) -> Tensor:
+        """What the part returns for the patch, (1, K, h, w)."""
+        return self.layer(part, 0).activations
+
+    def features(self, part: str) -> np.ndarray:
+        """A part's feature map: the mean over its channels, (h, w)."""
+        return self.layer(part, 0).features[0].cpu().numpy()
+
+    def signed(self, part: str, bands: int | Iterable[int], region: Region = None) -> np.ndarray:
+        """Sum over k of alpha_k A^k at a part, (h, w)."""
+        return self.layer(part, bands, region).signed[0].cpu().numpy()
+
+    def map(
+        self,
+        part: str,
+        bands: int | Iterable[int],
+        relu: Relu = "after",
+        region: Region = None,
+    ) -> np.ndarray:
+        """A part's class activation map, (h, w), at least 0."""
+        return self.layer(part, bands, region).map(relu)[0].cpu().numpy()
+
+
+def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int = 3) -> str:
+    """The name of a transfer, or of its last convolution; the identity has no convolution.
+
+    Raises:
+        ValueError: ``hook`` is neither.
+    """
+    if hook not in ("arrives", "last convolution"):
+        raise ValueError(f'hook must be "arrives" or "last convolution", got {hook!r}')
+    name = transfer_name(stage, source, target)
+    return name if hook == "arrives" or source == target else f"{name}.last.conv"
+
+
+def fusion_parts(model: DCFNet, hook: Hook = "arrives") -> list[list[tuple[str, str] | None]]:
+    """The rows of Figure 2, each a list of titles and names: a row for each target branch.
+
+    Columns are the source branches, None where the network has no transfer, then the fused branch.
+    """
+    n = len(model.channels)
+    shares = model.stage3.fusion.shares().detach().cpu().numpy()
+    rows: list[list[tuple[str, str] | None]] = []
+    for i in range(n):
+        row: list[tuple[str, str] | None] = [
+            (f"T{i}{j}, a = {shares[i, j]:.3f}", transfer_part(j, i, hook))
+            if f"{j}_to_{i}" in model.stage3.fusion.transfers
+            else None
+            for j in range(n)
+        ]
+        rows.append([*row, (f"fused branch {i}", f"stage3.fusion.fused.{i}")])
+    return rows
+
+
+def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
+    """The rows of Figure 3, each a list of titles and names: entering, steps, the branches.
+
+    Raises:
+        ValueError: The network has no second PCFT, or one without crossing.
+    """
+    if not model.pcft2.crossing:
+        raise ValueError("this network was built without its second PCFT: there is none to show")
+    a, b = normalise(model.pcft2.pair.detach()).tolist()
+    return [
+        [
+            ("x0 enters", "stage2.branches.0"),
+            ("x1 enters", "stage2.branches.1"),
+            ("x0 at half size", "pcft2.down0"),
+            ("s = x1 + that", "pcft2.cross"),
+        ],
+        [
+            ("s at half size", "pcft2.down_cross"),
+            (f"u, with MS; b = {b:.3f}", "pcft2.channel_fusion"),
+            (f"v from x1; a = {a:.3f}", "pcft2.down1"),
+            ("branch 2 = a v + b u", "pcft2"),
+        ],
+        [
+            ("branch 0 beside it", "stage2.fusion.fused.0"),
+            ("branch 1 beside it", "stage2.fusion.fused.1"),
+        ],
+    ]
+
+
+def part_table(
+    cams: PatchCams, parts: Mapping[str, str], bands: Iterable[int], relu: Relu = "after"
+) -> pd.DataFrame:
+    """The numbers of a figure's parts, means over bands.
+
+    Args:
+        cams: Of the patch.
+        parts: Title to name.
+        bands: Each band's map is taken by itself.
+        relu: See `LayerMaps.map`.
+
+    Returns:
+        For each title ``feature`` (mean of A over channels and pixels), ``map`` (mean of the map),
+        ``signed`` (mean before the ReLU, both in millionths) and ``zero`` (share of the map's
+        pixels that are 0).
+    """
+    bands = list(bands)
+    rows = {}
+    for title, part in parts.items():
+        maps = np.stack([cams.map(part, band, relu) for band in bands])
+        signed = np.stack([cams.signed(part, band) for band in bands])
+        rows[title] = {
+            "feature": float(cams.features(part).mean()),
+            "map": 1e6 * float(maps.mean()),
+            "signed": 1e6 * float(signed.mean()),
+            "zero": float((maps == 0).mean()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def pictured(test: Sample, size: int = 64) -> dict[str, Sample]:
+    """The three test patches that the chapters look at.
+
+    They lie at places given as fractions of the region, so that scenes of any size have them.
+
+    Args:
+        test: The test region of a scene. On scenes other than Longmont, where the same places
+            show other things, the patches are merely numbered.
+        size: Their side, a multiple of 4.
+
+    Returns:
+        Name to patch.
+
+    Raises:
+        ValueError: The region is smaller than a patch.
+    """
+
+    def cut(length: int, fraction: float) -> slice:
+        if length < size:
+            raise ValueError(f"a region of {length} pixels holds no patch of {size}")
+        first = min(round(fraction * length / 4) * 4, (length - size) // 4 * 4)
+        return slice(first, first + size)
+
+    names = PLACES if test.name == "wv3-longmont" else [f"patch {i}" for i in (1, 2, 3)]
+    return {
+        name: test.crop(*map(cut, test.shape, place))
+        for name, place in zip(names, PLACES.values(), strict=True)
+    }
