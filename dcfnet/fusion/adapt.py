@@ -23,6 +23,7 @@ from dcfnet.fusion.tiled import Source
 from dcfnet.imagery.scene import Scene
 from dcfnet.networks import PansharpeningNetwork, save_weights
 from dcfnet.paths import written_whole
+from dcfnet.training.batches import Batch
 from dcfnet.training.evaluate import evaluate_network
 from dcfnet.training.loop import fit
 from dcfnet.training.plan import Plan
@@ -169,7 +170,7 @@ def adapt(
 
 
 def _steps_in(
-    model: PansharpeningNetwork, train: torch.utils.data.Dataset, batch: int, minutes: float
+    model: PansharpeningNetwork, train: torch.utils.data.Dataset[Batch], batch: int, minutes: float
 ) -> int:
     """How many steps fit into some minutes, from the time of three."""
     trial = replace(ADAPTING, epochs=1, batch_size=batch)
