@@ -34,12 +34,10 @@ class Diagram:
 
     Attributes:
         svg: The drawing. Its lines and letters take the colours of the page around it.
-        parts: Names of the parts that it shows.
         alt: What it shows, in words.
     """
 
     svg: str
-    parts: tuple[str, ...]
     alt: str
 
     def save(self, path: str | Path) -> None:
@@ -112,14 +110,12 @@ class _Architecture(_Canvas):
         self.model = model
         self.size = (height, width)
         self.parts: dict[str, Part] = model.parts()
-        self.shown: list[str] = []
 
     # --- Pieces ---
 
     def group(self, name: str, content: str, kind: str = "") -> str:
         """Elements that stand for a part; a pointer that rests on them reads what it is."""
         part = self.parts[name]
-        self.shown.append(name)
         title = html.escape(f"{part.label}: {self.shape(name)}")
         return (
             f'<g class="pick {kind}" data-part="{html.escape(name)}"><title>{title}</title>'
@@ -137,9 +133,12 @@ class _Architecture(_Canvas):
     ) -> None:
         """A part with its name and its shape."""
         content = self.rect(x, y, w, h, "shape", self.colour(name))
-        content += self.text(x + w / 2, y + h / 2 - 3, words)
-        content += self.text(x + w / 2, y + h / 2 + 12, self.shape(name), "small")
+        content += self.label(x + w / 2, y + h / 2, words, self.shape(name))
         self.above.append(self.group(name, content))
+
+    def label(self, x: float, y: float, words: str, shape: str) -> str:
+        """A name over a shape, about a point."""
+        return self.text(x, y - 3, words) + self.text(x, y + 12, shape, "small")
 
     def step(self, name: str, x: float, y: float, w: float, words: str) -> None:
         """A small part within a larger one."""
@@ -156,11 +155,8 @@ class _Architecture(_Canvas):
 
     def image(self, x: float, y: float, words: str, shape: Sequence[int]) -> None:
         """An image that goes in or comes out."""
-        self.above.append(
-            self.rect(x, y, COLUMN, 38, "image", round_=19)
-            + self.text(x + COLUMN / 2, y + 16, words)
-            + self.text(x + COLUMN / 2, y + 31, " × ".join(map(str, shape)), "small")
-        )
+        label = self.label(x + COLUMN / 2, y + 19, words, " × ".join(map(str, shape)))
+        self.above.append(self.rect(x, y, COLUMN, 38, "image", round_=19) + label)
 
     def band(self, y: float, h: float, words: str, w: float) -> None:
         """A pale ground behind what belongs together."""
@@ -174,7 +170,9 @@ class _Architecture(_Canvas):
     # --- The network, from top to bottom ---
 
     def diagram(self) -> Diagram:
-        bottom = self.head(self.third(self.second(self.trunk())))
+        ends = self.second(self.trunk())
+        ends = self.branches(3, max(ends) + 12, ends)
+        bottom = self.head(self.fusion(3, ends[0] + 22, ends))
         alt = self.alt()
         style = files(__package__).joinpath("diagram.css").read_text("utf-8")
         svg = (
@@ -183,7 +181,7 @@ class _Architecture(_Canvas):
             f' width="{WIDTH + 12}" height="{bottom + 2:g}" style="height: auto">'
             f"<style>{style}</style>{''.join(self.below)}{''.join(self.above)}</svg>"
         )
-        return Diagram(svg, tuple(self.shown), alt)
+        return Diagram(svg, alt)
 
     def trunk(self) -> list[float]:
         """Inputs, stem, stage 1, and what makes branches 0 and 1; returns where those end."""
@@ -263,11 +261,6 @@ class _Architecture(_Canvas):
         self.arrow((MIDDLE[1], taps[1]), (gap, taps[1]), (gap, y + 44), (x, y + 44))
         self.arrow((gap, y + 44), (gap, y + 76), (x, y + 76))
         self.arrow((MIDDLE[2], 70), (RAIL, 70), (RAIL, y + 108), (x + 108, y + 108))
-
-    def third(self, ends: list[float]) -> list[float]:
-        """Stage 3 and the fusion of all branches."""
-        ends = self.branches(3, max(ends) + 12, ends)
-        return self.fusion(3, ends[0] + 22, ends)
 
     def branches(self, stage: int, y: float, ends: list[float]) -> list[float]:
         """The blocks of every branch, which come from where `ends` says."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -55,11 +55,9 @@ def show_images(
         columns: How many stand beside each other; all by default.
         width: Width of the figure in inches.
     """
-    figure, frames = _grid(images, (), columns, width)
-    for axes, image in frames:
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    credit(figure, attribution)
-    return figure
+    return show_maps(
+        images, cmap="gray", vmax=255, attribution=attribution, columns=columns, width=width
+    )
 
 
 def show_maps(
@@ -80,8 +78,8 @@ def show_maps(
     Args:
         maps: Title to (H, W), or to one such map for each of ``rows``. A picture (H, W, 3) uint8
             may stand among them.
-        label: What the numbers are, with their unit: all maps share one scale, which stands
-            beside them under this name. Without it each map has its own scale.
+        label: What the numbers are, with their unit: all maps then share one scale, which stands
+            beside them. Without it each map has its own.
         rows: What the rows are, if the titles are those of columns.
         cmap: A colour map that keeps its order in grey: viridis, magma, cividis or gray.
         vmin: Lower end of the scale; None for the smallest value.
@@ -91,53 +89,38 @@ def show_maps(
         columns: How many stand beside each other; all by default.
         width: Width of the figure in inches.
     """
-    figure, frames = _grid(maps, rows, columns, width, room=0.8 if label else 0)
-    cells = list(frames)
-    numbers = [values.ravel() for _, values in cells if values.ndim == 2]
-    for axes, values in cells:
-        compared = np.concatenate(numbers) if label else values
-        low = float(np.nanmin(compared)) if vmin is None else vmin
-        high = float(np.nanquantile(compared, 0.995)) if vmax is None else vmax
-        high = max(high, low + 1e-12)  # a map may be 0 everywhere
-        shown = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
-        if pixels:
-            count_pixels(axes, values.shape)
-    if label:
-        figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
-    credit(figure, attribution)
-    return figure
-
-
-def _grid(
-    images: Images, rows: Sequence[str], columns: int | None, width: float, room: float = 0.0
-) -> tuple[Figure, Iterator[tuple[Axes, npt.NDArray[Any]]]]:
-    """A figure with one frame per image, and each frame with its image.
-
-    ``room`` inches of the width are left for a colour scale.
-    """
-    if rows:
-        columns = len(images)
-        cells = [
-            ("" if row else title, several[row])
-            for row in range(len(rows))
-            for title, several in images.items()
-        ]
-    else:
-        columns = columns or len(images)
-        cells = [(title, np.asarray(image)) for title, image in images.items()]
-    count = -(-len(cells) // columns)
+    several = {title: list(each) if rows else [np.asarray(each)] for title, each in maps.items()}
+    cells = [
+        ("" if row else title, each[row])
+        for row in range(len(rows) or 1)
+        for title, each in several.items()
+    ]
+    columns = len(maps) if rows else columns or len(maps)
     h, w = cells[0][1].shape[:2]
+    room = 0.8 if label else 0.0  # inches, for the scale
+    count = -(-len(cells) // columns)
     height = count * ((width - room) / columns * h / w + 0.3)
     figure, grid = plt.subplots(
         count, columns, figsize=(width, height), squeeze=False, layout="constrained"
     )
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
-    for axes, (title, _) in zip(grid.flat, cells, strict=False):
-        axes.set_title(title, fontsize=9)
     for axes, row in zip(grid[:, 0], rows, strict=False):
         axes.set_ylabel(row, fontsize=9)
-    return figure, zip(grid.flat, (image for _, image in cells), strict=False)
+    everything = np.concatenate([values.ravel() for _, values in cells])
+    for axes, (title, values) in zip(grid.flat, cells, strict=False):
+        compared = everything if label else values
+        low = float(np.nanmin(compared)) if vmin is None else vmin
+        high = float(np.nanquantile(compared, 0.995)) if vmax is None else vmax
+        high = max(high, low + 1e-12)  # a map may be 0 everywhere
+        shown = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        if pixels:
+            count_pixels(axes, values.shape)
+    if label:
+        figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
+    credit(figure, attribution)
+    return figure
 
 
 def count_pixels(axes: Axes, shape: tuple[int, ...]) -> None:
@@ -159,9 +142,10 @@ def curves(
     ylabel: str,
     log: str = "",
     marks: bool = False,
+    legend: bool = True,
     axes: Axes | None = None,
 ) -> Axes:
-    """Curves with a legend, told apart by dashes or marks as well as by colour.
+    """Curves, told apart by dashes or marks as well as by colour.
 
     Args:
         lines: Name to x and y. Where y is (3, n), its rows are the lower end, the middle and the
@@ -170,6 +154,7 @@ def curves(
         ylabel: What y is.
         log: Which axes are logarithmic: "x", "y" or "xy".
         marks: Whether the points are marked; the lines are then solid.
+        legend: False leaves it out, where another panel of the figure has it.
         axes: Where to draw; a figure of its own unless given.
     """
     axes = axes or _axes(7, 3.2)
@@ -182,7 +167,7 @@ def curves(
         if marks:
             look = {"marker": style.marker, "ms": 4}
         axes.plot(x, y, color=style.colour, label=_title(name), **look)
-    return _finish(axes, xlabel, ylabel, log, len(lines) > 1)
+    return _finish(axes, xlabel, ylabel, log, legend and len(lines) > 1)
 
 
 def scatter(
@@ -194,10 +179,7 @@ def scatter(
     legend: bool = True,
     axes: Axes | None = None,
 ) -> Axes:
-    """One or several points for each name, most often a network. Args as for `curves`.
-
-    ``legend=False`` leaves it out, where another panel of the figure has it.
-    """
+    """One or several points for each name, most often a network. Args as for `curves`."""
     axes = axes or _axes(6.5, 3.6)
     for (name, (x, y)), style in zip(points.items(), _styles(list(points)), strict=True):
         axes.plot(x, y, style.marker, color=style.colour, ms=8, label=_title(name))
@@ -238,6 +220,7 @@ def bars(
             axes.bar_label(drawn, labels, padding=3, fontsize=8)
     axes.set_yticks(place, [_title(name) for name in frame.index])
     axes.invert_yaxis()
+    axes.margins(x=0.1 if numbers else None)
     return _finish(axes, xlabel, "", log, frame.shape[1] > 1)
 
 
@@ -339,12 +322,11 @@ class LiveCurve:
             return
         from IPython.display import display
 
+        losses = {"training": "train_loss", "validation": "valid_loss"}
+        lines = {name: (history["epoch"], history[loss]) for name, loss in losses.items()}
         figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-        axes.semilogy(history["epoch"], history["train_loss"], label="training", color="0.6")
-        axes.semilogy(history["epoch"], history["valid_loss"], label="validation", color="tab:blue")
-        axes.axvline(history.best_epoch() or 1, color="0.8", linestyle=":", label="best epoch")
-        axes.set(xlabel="epoch", ylabel="mean squared error")
-        axes.legend()
+        curves(lines, xlabel="epoch", ylabel="mean squared error", log="y", axes=axes)
+        axes.axvline(history.best_epoch() or 1, color="0.6", linestyle=":")  # the best so far
         plt.close(figure)
         if self._display is None:
             self._display = display(figure, display_id=True)

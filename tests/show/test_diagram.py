@@ -31,7 +31,6 @@ def test_every_part_is_drawn_once_and_says_what_it_is(options):
     tree = ElementTree.fromstring(drawn.svg)
     groups = [group for group in tree.iter(f"{SVG}g") if group.get("data-part")]
     assert sorted(group.get("data-part") for group in groups) == sorted(model.parts())
-    assert sorted(drawn.parts) == sorted(model.parts())
     for group in groups:
         part = model.parts()[group.get("data-part")]
         shape = " × ".join(map(str, part.shape(64, 64)))

@@ -1,4 +1,4 @@
-"""Grad-CAM maps of several patches, each computed when it is first asked for."""
+"""The data of the explorer of class activation maps: any patch, part, band and region."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ Box = tuple[slice, slice] | None
 """Rows and columns over which a band is averaged; None for the whole image."""
 Edges = tuple[int, int, int, int]
 """A box as first row, end row, first column, end column."""
-
-_KEPT = 8000  # maps, of 16 kB at most for a patch of 64 x 64
 
 
 class CamAtlas:
@@ -55,7 +53,6 @@ class CamAtlas:
         self._model = model
         self._passes: dict[str, tuple[GradCAM, torch.Tensor]] = {}
         self._layers: dict[tuple[Any, ...], dict[str, LayerMaps]] = {}
-        self._maps: dict[tuple[Any, ...], npt.NDArray[np.float32]] = {}
 
     def picture(self, patch: str) -> dict[str, npt.NDArray[np.uint8]]:
         """The patch as colour images (H, W, 3): bands 1, 3, 5 as in the supplement, and natural.
@@ -106,21 +103,15 @@ class CamAtlas:
         Returns:
             (h, w).
         """
-        bands, box = tuple(bands), edges or self.edges(None)
-        key = (patch, part, kind) if kind == "feature" else (patch, part, kind, bands, *box)
-        if key not in self._maps:
-            if len(self._maps) >= _KEPT:
-                self._maps.clear()  # made again from what the passes left, in no time
-            found = [self._layer_maps(patch, band, box)[part] for band in bands]
-            alpha = torch.stack([one.alpha for one in found]).sum(dim=0)
-            layer = LayerMaps(part, found[0].activations, alpha)
-            values = {
-                "signed": lambda: layer.signed,
-                "before": lambda: layer.map("before"),
-                "feature": lambda: layer.features,
-            }[kind]()
-            self._maps[key] = values[0].float().cpu().numpy()
-        return self._maps[key]
+        box = edges or self.edges(None)
+        found = [self._layer_maps(patch, band, box)[part] for band in bands]
+        alpha = torch.stack([one.alpha for one in found]).sum(dim=0)
+        layer = LayerMaps(part, found[0].activations, alpha)
+        if kind == "feature":
+            values = layer.features
+        else:
+            values = layer.signed if kind == "signed" else layer.map("before")
+        return values[0].float().cpu().numpy()
 
     def _layer_maps(self, patch: str, band: int, edges: Edges) -> dict[str, LayerMaps]:
         key = (patch, band, *edges)

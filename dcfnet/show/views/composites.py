@@ -130,17 +130,14 @@ def frame_panels(
         The panels, and their controls.
 
     Raises:
-        ValueError: A stack does not fit the choices.
+        ValueError: A stack does not fit the choices, or is not (..., H, W, 3) uint8.
     """
     counts = tuple(map(len, choices.values()))
     selects = [choice(title, options) for title, options in choices.items()]
     panels: list[Panel] = []
     for title, stack in stacks.items():
-        if stack.dtype != np.uint8 or stack.shape[:-3] != counts or stack.shape[-1] != 3:
-            raise ValueError(
-                f"{title!r} must be uint8 of shape {(*counts, 'H', 'W', 3)}, "
-                f"got {stack.dtype} {stack.shape}"
-            )
+        if stack.shape[:-3] != counts:
+            raise ValueError(f"{title!r} must be {(*counts, 'H', 'W', 3)}, got {stack.shape}")
         panel = colour_panel(
             cube(channels_first(stack)),
             title=title,

@@ -132,16 +132,10 @@ def map_panel(
     unit: str = "",
     below: ColumnDataSource | None = None,
 ) -> Panel:
-    """A panel for one of many maps, each with its own scale; a script has to choose it.
+    """A panel for one of the maps of a store, over a colour image if there is one ``below``.
 
-    Args:
-        store: Maps, see `map_store`; they may differ in size.
-        extent: Rows and columns that every map covers in the panel's coordinates.
-        title: See `image_panel`; so are ``share``, ``palette`` and ``unit``.
-        share: See there.
-        palette: See there.
-        unit: See there.
-        below: A colour image that shines through the map.
+    Maps may differ in size: each covers the whole extent. A script has to choose one, see
+    ``showMap`` in panels.js. For the other arguments see `image_panel`.
     """
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)]})
     mapper = LinearColorMapper(palette=list(PALETTES[palette]), low=0.0, high=1.0)
@@ -172,13 +166,7 @@ def colour_panel(
 ) -> Panel:
     """A colour image that the page puts together from three of the bands of a cube.
 
-    Args:
-        store: See `cube`.
-        bands: Which are shown as red, green and blue at first.
-        title: See `image_panel`; so are ``share`` and ``extent``.
-        share: See there.
-        extent: See there.
-        max_width: The image grows with the page up to this width, in pixels.
+    It grows with the page up to its greatest width. For the other arguments see `image_panel`.
     """
     extent = extent or store.data["cube"][0].shape[1:]
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})
@@ -234,11 +222,7 @@ def put_image(
 ) -> GlyphRenderer:
     """Draws a source's image over the whole frame, row 0 at its top.
 
-    Args:
-        plot: See `frame`.
-        source: Numbers where there is a ``color_mapper``, else colours (RGBA in 32 bits).
-        extent: The frame's.
-        style: Of Bokeh's glyph.
+    With a ``color_mapper`` it holds numbers, else colours (RGBA in 32 bits).
     """
     height, width = map(float, extent)
     draw = plot.image if "color_mapper" in style else plot.image_rgba

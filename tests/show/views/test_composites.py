@@ -80,7 +80,8 @@ def test_the_first_image_is_left_of_the_curtain(bands, tmp_path, open_page):
             ),
             "one shape",
         ),
-        (lambda: ex.frame_panels({"x": np.zeros((2, 4, 4, 3))}, {"a": "bc"}), "must be uint8"),
+        (lambda: ex.frame_panels({"x": np.zeros((2, 4, 4, 3))}, {"a": "bc"}), "of uint8"),
+        (lambda: ex.frame_panels({"x": np.zeros((3, 4, 4, 3))}, {"a": "bc"}), "'x' must be"),
     ],
 )
 def test_bad_input_is_refused(call, message):
