@@ -20,7 +20,7 @@ from rich.box import MINIMAL
 
 from dcfnet.errors import RunError
 from dcfnet.fusion.command import fuse
-from dcfnet.training.command import evaluate, train
+from dcfnet.training.command import evaluate, experiment, train
 
 __all__ = ["main"]
 
@@ -44,6 +44,13 @@ FUSE = """Examples:
     dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif
     dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --overwrite --network fusionnet
     dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --weights runs/a/weights.safetensors
+"""
+
+EXPERIMENT = """Examples:
+
+    dcfnet experiment --list
+    dcfnet experiment --all --max-seconds 3600
+    dcfnet experiment 'fusionnet/*' dcfnet-narrow/fold0
 """
 
 
@@ -107,6 +114,7 @@ app.command(check, sort_key=2)
 app.command(train, sort_key=3, help_epilogue=TRAIN)
 app.command(evaluate, sort_key=4, help_epilogue=EVALUATE)
 app.command(fuse, sort_key=5, help_epilogue=FUSE)
+app.command(experiment, sort_key=6, help_epilogue=EXPERIMENT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The commands ``dcfnet train`` and ``dcfnet evaluate``: their flags are their arguments.
+"""The commands ``train``, ``evaluate`` and ``experiment``: their flags are their arguments.
 
 What takes long to import is imported when a command is carried out, so that help comes at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dcfnet.networks import PansharpeningNetwork
     from dcfnet.training.history import History
 
-__all__ = ["Flag", "NetworkName", "SensorName", "evaluate", "exclusive", "print_epoch", "train"]
+__all__ = ["Flag", "NetworkName", "SensorName", "evaluate", "exclusive", "experiment", "train"]
 
 NetworkName = Literal["dcfnet", "fusionnet", "pannet", "dicnn", "msdcnn", "pnn"]
 """The keys of `dcfnet.networks.NETWORKS`, which takes torch to import."""
@@ -134,12 +135,13 @@ def train(
     return {"SIGINT": 130, "SIGTERM": 143}.get(history.stopped, 0)
 
 
-def print_epoch(history: History) -> None:
+def print_epoch(history: History, run: str = "") -> None:
     """A line about the last epoch, where no progress bar can be shown."""
     row = history.rows[-1]
     print(
-        f"epoch {row['epoch']}: training {row['train_loss']:.3e}, validation "
-        f"{row['valid_loss']:.3e}, {_quality(row)}, {row['seconds']:.0f} s",
+        f"{run} epoch {row['epoch']}:".lstrip(),
+        f"training {row['train_loss']:.3e}, validation {row['valid_loss']:.3e},",
+        f"{_quality(row)}, {row['seconds']:.0f} s",
         flush=True,
     )
 
@@ -211,3 +213,53 @@ def _model(
             f"{weights} holds a {model.title}, not {network}: pass {model.name} or other weights"
         )
     return model
+
+
+def experiment(
+    runs: Sequence[str] = (),
+    /,
+    *,
+    all: Flag = False,
+    list: Flag = False,
+    learning_rates: Flag = False,
+    max_seconds: float | None = None,
+    device: Literal["auto", "cpu"] = "auto",
+    workers: int = 0,
+) -> int:
+    """Train what the book shows: six networks on three folds, and what else its claims need.
+
+    Each run leaves data/runs/RUN. A run that was interrupted goes on where it stopped, and one that
+    is finished is left alone, so the command can be repeated at will. Several processes can share
+    the runs. Set DCFNET_DATA to train everything anew elsewhere.
+
+    Args:
+        runs: Names of runs, also with * and ?, for example fusionnet/fold0 or 'length/*'.
+        all: All runs.
+        list: Say what has been done of them, and do nothing.
+        learning_rates: Those that choose learning rates, which also precede a run that needs one.
+        max_seconds: Stop after so many seconds, in all.
+        device: auto: a GPU if there is one.
+        workers: Processes that read patches ahead.
+    """
+    from dcfnet.training.experiment import carry_out, overview
+    from dcfnet.training.trials import select
+
+    wanted = ["*"] if all or (list and not runs) else runs
+    names = select([*wanted, "rates/*"] if learning_rates else wanted)
+    if not names:
+        raise ValueError("name the runs to carry out, or pass --all, --list or --learning-rates")
+    if list:
+        print(overview(names).to_string(na_rep="?"))
+        return 0
+    shown = sys.stderr.isatty()
+    stopped = carry_out(
+        names,
+        max_seconds=max_seconds,
+        device=device,
+        workers=workers,
+        progress=shown,
+        on_epoch=None if shown else lambda name, history: print_epoch(history, name),
+    )
+    if stopped:
+        print(f"stopped by {stopped}; the same command goes on")
+    return {"SIGINT": 130, "SIGTERM": 143}.get(stopped, 0)

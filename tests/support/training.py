@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import h5py
 import numpy as np
 import torch
 from torch import nn
@@ -36,6 +37,16 @@ def patches(count, seed=0, size=16):
         images = {"pan": gt.mean(0, keepdims=True), "ms": ms, "lms": lms, "gt": gt}
         made.append({key: torch.from_numpy(image).float() for key, image in images.items()})
     return made
+
+
+def write_patches(path, count, seed=0):
+    """A file in PanCollection's layout, of patches of 16 x 16 pixels and 8 bands."""
+    ms = np.random.default_rng(seed).integers(0, 2000, (count, 8, 4, 4)).astype(np.float64)
+    lms = np.stack([exp_upsample(image) for image in ms])
+    gt = np.clip(lms, 0, 2047)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.update({"ms": ms, "lms": lms, "gt": gt, "pan": gt.mean(1, keepdims=True)})
 
 
 class Small(nn.Module):

@@ -9,25 +9,19 @@ import sys
 from dataclasses import fields
 
 import h5py
-import numpy as np
 import psutil
 import pytest
 
 from dcfnet import cli
-from dcfnet.imagery.filters import exp_upsample
 from dcfnet.training.history import History
 from dcfnet.training.plan import Plan
+from tests.support.training import write_patches
 
 
 @pytest.fixture
 def files(tmp_path):
-    chance = np.random.default_rng(0)
-    for split, count in (("train", 8), ("valid", 2)):
-        ms = chance.integers(0, 2000, (count, 8, 4, 4)).astype(np.float64)
-        lms = np.stack([exp_upsample(image) for image in ms])
-        gt = np.clip(lms, 0, 2047)
-        with h5py.File(tmp_path / f"{split}.h5", "w") as file:
-            file.update({"ms": ms, "lms": lms, "gt": gt, "pan": gt.mean(1, keepdims=True)})
+    write_patches(tmp_path / "train.h5", 8)
+    write_patches(tmp_path / "valid.h5", 2, seed=1)
     return tmp_path
 
 
