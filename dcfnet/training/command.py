@@ -234,7 +234,7 @@ def experiment(
 
     Args:
         runs: Names of runs, also with * and ?, for example fusionnet/fold0 or 'length/*'.
-        all: All runs.
+        all: Carry out all of them.
         list: Say what has been done of them, and do nothing.
         learning_rates: Those that choose learning rates, which also precede a run that needs one.
         max_seconds: Stop after so many seconds, in all.
