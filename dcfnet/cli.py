@@ -20,7 +20,7 @@ from rich.box import MINIMAL
 
 from dcfnet.errors import RunError
 from dcfnet.fusion.command import fuse
-from dcfnet.training.command import evaluate, experiment, train
+from dcfnet.training.command import SensorName, evaluate, experiment, train
 
 __all__ = ["main"]
 
@@ -77,22 +77,21 @@ def data(
         print(f"{split}: {path}")
 
 
-def check(file: list[Path], /, *, sensor: str | None = None) -> None:
+def check(file: list[Path], /, *, sensor: SensorName = None) -> None:
     """Say whether HDF5 files can be used, and if not why.
 
     Every value of the files, which have PanCollection's layout, is read.
 
     Args:
         file: HDF5 files.
-        sensor: What took the images, wv3 or wv2; by default the one noted in the file, else any
-            band count will do.
+        sensor: What took the images; its help names all.
     """
     from dcfnet.imagery.pancollection import check_h5
     from dcfnet.imagery.sensors import get_sensor
 
     for path in file:
-        check_h5(path, get_sensor(sensor) if sensor else None, progress=True)
-        print(f"{path}: can be used")
+        taken_by = check_h5(path, get_sensor(sensor) if sensor else None, progress=True)
+        print(f"{path}: can be used; images of {taken_by.title}")
 
 
 def _converted(wanted: Any, tokens: Sequence[Token]) -> Any:

@@ -23,7 +23,10 @@ def fuse(
     *,
     ms: Path,
     pan: Path,
-    sensor: Annotated[str, Parameter(help=f"What took the images: {' or '.join(SENSORS)}.")],
+    sensor: Annotated[
+        str,
+        Parameter(help=f"What took the images: {', '.join(SENSORS)}, or a .toml file of its own."),
+    ],
     overwrite: Flag = False,
     network: Annotated[NetworkName, Parameter(group=WEIGHTS)] = "dcfnet",
     weights: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,

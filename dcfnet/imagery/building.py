@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.catalogue import load_scene, scene_name
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import SPLITS, Split, Window
+from dcfnet.imagery.sensors import SENSORS, sensor_table
 from dcfnet.imagery.wald import Sample, reduce_resolution
 from dcfnet.paths import data_dir, written_whole
 
@@ -78,6 +80,8 @@ def write_h5(
     ):
         with h5py.File(disk, "w") as file:
             file.attrs["sensor"] = sample.sensor.name
+            if sample.sensor != SENSORS.get(sample.sensor.name):
+                file.attrs["sensor_table"] = json.dumps(sensor_table(sample.sensor))
             sets = {
                 key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
                 for key, array in _as_patch(sample, windows[0]).items()

@@ -8,6 +8,7 @@ asked for.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.imagery.sensors import WV3, Sensor, get_sensor
+from dcfnet.imagery.sensors import SENSORS, Sensor, generic_sensor, sensor_from_table
 from dcfnet.imagery.tensors import as_tensor
 
 __all__ = ["PatchDataset", "check_h5"]
@@ -42,9 +43,32 @@ def _open_h5(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except _UNREADABLE as error:
         raise DataError(
-            f"{path} cannot be opened as HDF5 ({error}): expected a complete file; copy or "
-            "build it again"
+            f"{path} cannot be opened as HDF5 ({error}): {_cure(path, error)}"
         ) from error
+
+
+def _cure(path: Path, error: Exception) -> str:
+    """What to do about a file that cannot be opened."""
+    if "unable to lock file" in str(error):
+        return (
+            "another process writes to it, so close that first; on a disk that knows no locks set "
+            "the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+        )
+    if isinstance(error, PermissionError):
+        return "expected a file that you may read; change its permissions"
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(16)
+        if start.startswith(b"MATLAB 5.0"):
+            return (
+                "it is a MATLAB 5 file. Save it with `-v7.3` and patches first, or read it with "
+                "scipy.io.loadmat, move its bands from the last axis to the second with "
+                "numpy.moveaxis(a, -1, 1), and write the arrays with h5py"
+            )
+        if start and "signature" in str(error):
+            return (
+                f"expected an HDF5 file, found one that begins with {start!r}; was it downloaded?"
+            )
+    return "expected a complete file; copy or build it again"
 
 
 @contextlib.contextmanager
@@ -60,8 +84,9 @@ def _damage_reported(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_structure(file: h5py.File, path: Path, sensor: Sensor | None) -> int:
-    """Keys, links, ranks, types, counts and sizes; returns the number of patches."""
+def _check_structure(file: h5py.File, path: Path) -> tuple[int, int]:
+    """Keys, links, ranks, types, counts and sizes; returns the number of patches and of bands."""
+    _check_order_of_axes(file, path)
     for key in ("ms", "lms", "pan", "gt"):
         link = file.get(key, getlink=True)
         if link is None:
@@ -97,11 +122,6 @@ def _check_structure(file: h5py.File, path: Path, sensor: Sensor | None) -> int:
     n, bands, h, w = shapes["lms"]
     if n == 0 or h == 0 or w == 0:
         raise DataError(f"{path} holds no patches: lms has shape {shapes['lms']}")
-    if sensor is not None and bands != sensor.n_bands:
-        raise DataError(
-            f"{path} has {bands} bands, but {sensor.title} has {sensor.n_bands}; pass the sensor "
-            "that took the images"
-        )
     expected = {
         "gt": (n, bands, h, w),
         "ms": (n, bands, h // 4, w // 4),
@@ -116,7 +136,25 @@ def _check_structure(file: h5py.File, path: Path, sensor: Sensor | None) -> int:
                 f"{path}: {key!r} has shape {shape}, expected {expected[key]} to go with lms "
                 f"{shapes['lms']}; {_HINT}"
             )
-    return n
+    return n, bands
+
+
+def _check_order_of_axes(file: h5py.File, path: Path) -> None:
+    """Bands come second; ms is smaller along the two axes of the image alone."""
+    found = [file[key].shape for key in ("ms", "lms") if isinstance(file.get(key), h5py.Dataset)]
+    if [len(shape) for shape in found] != [4, 4]:
+        return
+    ms, lms = found
+    smaller = [4 * few == many for few, many in zip(ms, lms, strict=True)]
+    cures = {
+        (False, True, True, False): "numpy.moveaxis(a, -1, 1)",
+        (True, True, False, False): "numpy.transpose(a)",
+    }
+    if cure := cures.get(tuple(smaller)):
+        raise DataError(
+            f"{path}: lms has shape {lms} and ms {ms}: expected the axes (patch, band, row, "
+            f"column), found another order; rearrange each array with {cure}"
+        )
 
 
 def _read_patch(file: h5py.File, path: Path, key: str, i: int) -> np.ndarray:
@@ -129,9 +167,9 @@ def _read_patch(file: h5py.File, path: Path, key: str, i: int) -> np.ndarray:
         ) from error
 
 
-def _check_values(file: h5py.File, path: Path, sensor: Sensor | None, rows: Iterable[int]) -> None:
+def _check_values(file: h5py.File, path: Path, sensor: Sensor, rows: Iterable[int]) -> None:
     """Finite digital numbers within the sensor's range."""
-    top = (sensor or WV3).max_value
+    top = sensor.max_value
     largest = 0.0
     for i in rows:
         for key in ("ms", "lms", "pan", "gt"):
@@ -149,38 +187,57 @@ def _check_values(file: h5py.File, path: Path, sensor: Sensor | None, rows: Iter
             if low < -slack or high > top + slack:
                 raise DataError(
                     f"{path}: patch {i} of {key!r} holds values from {low:g} to {high:g}, expected "
-                    f"digital numbers from 0 to {top}; check the sensor and the scale"
+                    f"digital numbers from 0 to {top} of {sensor.title}; check the sensor and "
+                    "the scale"
                 )
             largest = max(largest, high)
-    if largest <= 1.5:
+    whole = any(file[key].dtype.kind in "ui" for key in ("ms", "pan", "gt") if key in file)
+    if 0 < largest <= 1.5 and not whole:
         raise DataError(
             f"{path}: no value exceeds {largest:g}, expected digital numbers up to {top}, not "
             f"values in [0, 1]; multiply by {top}"
         )
 
 
-def check_h5(path: str | Path, sensor: Sensor | None = None, *, progress: bool = False) -> None:
+def check_h5(path: str | Path, sensor: Sensor | None = None, *, progress: bool = False) -> Sensor:
     """Whether a file in PanCollection's layout can be used. Reads every value once.
 
     Args:
         path: The HDF5 file.
-        sensor: What took the images; without it the one noted in the file, else any band count.
+        sensor: What took the images; by default the one noted in the file, else one of which
+            nothing is known but the number of bands.
         progress: Show a progress bar.
+
+    Returns:
+        What took the images.
 
     Raises:
         DataError: It cannot be used; the message says why and what to do.
     """
     path = Path(path)
     with _damage_reported(path), _open_h5(path) as file:
-        sensor = sensor or _noted_sensor(file)
-        n = _check_structure(file, path, sensor)
+        n, sensor = _about(file, path, sensor)
         bar = tqdm(range(n), desc=path.name, unit="patch", disable=not progress)
         _check_values(file, path, sensor, bar)
+    return sensor
 
 
-def _noted_sensor(file: h5py.File) -> Sensor | None:
-    name = file.attrs.get("sensor")
-    return get_sensor(name) if isinstance(name, str) else None
+def _about(file: h5py.File, path: Path, sensor: Sensor | None) -> tuple[int, Sensor]:
+    """Number of patches; the sensor given, else the one noted in the file, else a stand-in."""
+    n, bands = _check_structure(file, path)
+    name, table = (file.attrs.get(key) for key in ("sensor", "sensor_table"))
+    if sensor is None and isinstance(table, str):
+        sensor = sensor_from_table(str(name), json.loads(table), path)
+    if sensor is None:
+        sensor = SENSORS.get(name) if isinstance(name, str) else None
+    if sensor is None:
+        sensor = generic_sensor(bands)
+    if bands != sensor.n_bands:
+        raise DataError(
+            f"{path} has {bands} bands, but {sensor.title} has {sensor.n_bands}; pass the sensor "
+            "that took the images"
+        )
+    return n, sensor
 
 
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
@@ -196,7 +253,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
 
     Args:
         path: The HDF5 file.
-        sensor: What took the images; its largest value scales them to [0, 1].
+        sensor: What took the images; its largest value scales them to [0, 1]. By default the one
+            noted in the file, else one of which nothing is known but the number of bands.
 
     Raises:
         DataError: The file cannot be used.
@@ -207,16 +265,15 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         {'pan': (1, 64, 64), 'ms': (8, 16, 16), 'lms': (8, 64, 64), 'gt': (8, 64, 64)}
     """
 
-    def __init__(self, path: str | Path, sensor: Sensor = WV3) -> None:
+    def __init__(self, path: str | Path, sensor: Sensor | None = None) -> None:
         self.path = Path(path)
-        self.sensor = sensor
         self._file: h5py.File | None = None
         self._pid: int | None = None
         with _damage_reported(self.path), _open_h5(self.path) as file:
-            self._length = _check_structure(file, self.path, sensor)
+            self._length, self.sensor = _about(file, self.path, sensor)
             # A few patches tell a wrong scale; check_h5 looks at all of them.
             few = sorted({0, self._length // 2, self._length - 1})
-            _check_values(file, self.path, sensor, few)
+            _check_values(file, self.path, self.sensor, few)
             self.keys = tuple(key for key in ("pan", "ms", "lms", "gt") if key in file)
 
     def __len__(self) -> int:

@@ -141,8 +141,8 @@ def reduce_resolution(scene: Scene) -> Sample:
     if not h or not w:
         raise DataError(f"MS is {scene.ms.shape[1:]}, expected at least {r} x {r} pixels")
     gt = scene.ms[:, :h, :w]
-    ms = _to_digital_numbers(degrade(gt, scene.sensor))
-    pan = _to_digital_numbers(reduce_pan(scene.pan[: r * h, : r * w], r))
+    ms = _to_digital_numbers(degrade(gt, scene.sensor), scene.sensor)
+    pan = _to_digital_numbers(reduce_pan(scene.pan[: r * h, : r * w], r), scene.sensor)
     lms = exp_upsample(ms, r).astype(np.float32)
     return Sample(gt, ms, lms, pan, scene.mask[:h, :w], scene.sensor, scene.name, scene.attribution)
 
@@ -170,6 +170,6 @@ def full_resolution(scene: Scene) -> Sample:
     )
 
 
-def _to_digital_numbers(image: np.ndarray) -> np.ndarray:
-    """Round to whole numbers, as a file would hold them."""
-    return np.clip(np.rint(image), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+def _to_digital_numbers(image: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Whole numbers within the sensor's range, as a file would hold them: filters overshoot."""
+    return np.clip(np.rint(image), 0, sensor.max_value).astype(np.uint16)

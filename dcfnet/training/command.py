@@ -31,7 +31,10 @@ NetworkName = Literal["dcfnet", "fusionnet", "pannet", "dicnn", "msdcnn", "pnn"]
 
 SensorName = Annotated[
     str | None,
-    Parameter(help=f"What took the images: {' or '.join(SENSORS)}; by default as the scene's."),
+    Parameter(
+        help=f"What took the images: {', '.join(SENSORS)}, or a .toml file that describes it; by "
+        "default what the data file notes, else what its number of bands suggests."
+    ),
 ]
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -94,7 +97,6 @@ def train(
     import torch
 
     from dcfnet.imagery.building import data_file
-    from dcfnet.imagery.catalogue import load_scene
     from dcfnet.imagery.pancollection import PatchDataset
     from dcfnet.imagery.sensors import get_sensor
     from dcfnet.networks import build_network
@@ -105,14 +107,14 @@ def train(
         options = {"inject_details": not direct, "width": 1.0 if width is None else width}
     elif width is not None or direct:
         raise ValueError("--width and --direct are options of DCFNet alone")
-    taken_by = get_sensor(sensor) if sensor else load_scene().sensor
+    patches = PatchDataset(train or data_file("train"), get_sensor(sensor) if sensor else None)
     folder = run_dir or Path("runs") / network
     torch.manual_seed(plan.seed)
     shown = sys.stderr.isatty()
     history = fit(
-        build_network(network, taken_by.n_bands, **options),
-        PatchDataset(train or data_file("train"), taken_by),
-        PatchDataset(valid or data_file("valid"), taken_by),
+        build_network(network, patches.sensor.n_bands, **options),
+        patches,
+        PatchDataset(valid or data_file("valid"), patches.sensor),
         plan,
         run_dir=folder,
         resume="best" if from_best else resume,
@@ -177,17 +179,15 @@ def evaluate(
     import torch
 
     from dcfnet.imagery.building import data_file
-    from dcfnet.imagery.catalogue import load_scene
     from dcfnet.imagery.pancollection import PatchDataset
     from dcfnet.imagery.sensors import get_sensor
     from dcfnet.training.evaluate import evaluate_network
 
-    taken_by = get_sensor(sensor) if sensor else load_scene().sensor
-    model = _model(network, weights, released, taken_by)
+    patches = PatchDataset(data or data_file(split), get_sensor(sensor) if sensor else None)
+    model = _model(network, weights, released, patches.sensor)
     if device == "auto" and torch.cuda.is_available():
         model.cuda()
-    patches = PatchDataset(data or data_file(split), taken_by)
-    values = evaluate_network(model, patches, taken_by, full=True)
+    values = evaluate_network(model, patches, full=True)
     if json:
         print(dumps({"patches": len(patches), **values}))
         return

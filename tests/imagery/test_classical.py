@@ -101,12 +101,7 @@ def tiles_of(sample, size):
 @pytest.mark.parametrize("bands", [8, 4])
 @pytest.mark.parametrize("name", METHODS)
 def test_tile_by_tile_is_as_in_one_piece(town, name, bands):
-    sensor = replace(
-        WV3,
-        **{k: getattr(WV3, k)[:bands] for k in ("bands", "band_names", "wavelengths", "mtf_gains")},
-        rgb=(2, 1, 0),
-        rgb_135=(2, 1, 0),
-    )
+    sensor = WV3.select(*WV3.bands[:bands])
     town = replace(town, ms=town.ms[:bands], lms=town.lms[:bands], sensor=sensor)
     # The interpolation of MTF-GLP-FS goes round at borders: at those of a tile, if it is one.
     goes_round = name == "mtf-glp-fs"

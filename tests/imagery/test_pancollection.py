@@ -1,4 +1,8 @@
+import os
 import pickle
+import subprocess
+import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -6,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import savemat
 from torch.utils.data import DataLoader
 
 from dcfnet import WV3, DataError, cli
@@ -13,6 +18,7 @@ from dcfnet.imagery.building import write_h5
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import Window
+from dcfnet.imagery.sensors import get_sensor
 from tests.support.patches import properties, samples, write_raw
 
 
@@ -93,6 +99,63 @@ def test_any_patches_are_read_as_they_were_written(tmp_path_factory, sample, dat
                     np.testing.assert_array_equal(patches[index][key], expected)
 
 
+# What took the images
+
+
+def four_band(layout):
+    return {key: values[:, : min(4, values.shape[1])] for key, values in layout.items()}
+
+
+def noting(path, **attributes):
+    with h5py.File(path, "r+") as file:
+        file.attrs.update(attributes)
+    return path
+
+
+def test_the_sensor_given_comes_before_the_one_noted_before_the_number_of_bands(layout, tmp_path):
+    path = write_raw(tmp_path / "eight.h5", layout)
+    assert check_h5(path).name == "generic8"
+    noting(path, sensor="wv2")
+    assert check_h5(path) is PatchDataset(path).sensor is get_sensor("wv2")
+    assert PatchDataset(path, WV3).sensor is WV3
+    four = write_raw(tmp_path / "four.h5", four_band(layout))
+    assert PatchDataset(four).sensor.name == "generic4"
+    assert check_h5(noting(four, sensor="somebody's own")).name == "generic4"
+    assert check_h5(noting(four, sensor="qb")).title == "QuickBird"
+    with pytest.raises(DataError, match="has 4 bands, but WorldView-2 has 8"):
+        check_h5(noting(four, sensor="wv2"))
+
+
+def test_a_sensor_of_ones_own_is_noted_whole(sample, tmp_path):
+    own = replace(WV3, name="mine", title="Mine", bits=12)
+    path = tmp_path / "own.h5"
+    write_h5(path, replace(sample, sensor=own), patch_windows(sample, "valid")[:2])
+    assert check_h5(path) == PatchDataset(path).sensor == own
+    assert PatchDataset(path)[0]["gt"].max() <= 0.5
+
+
+def test_of_the_packages_own_sensors_the_name_is_noted_alone(sample, tmp_path):
+    """Files stay what they were, to the bit, and so do the checksums in the records of runs."""
+    write_h5(tmp_path / "a.h5", sample, patch_windows(sample, "valid")[:1])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert dict(file.attrs) == {"sensor": "wv3"}
+
+
+def test_four_bands_go_through_check_train_and_evaluate(layout, tmp_path, capsys):
+    layout = {key: values[..., :32, :32] for key, values in four_band(layout).items()}
+    layout["ms"] = layout["ms"][..., :8, :8]
+    path, run = write_raw(tmp_path / "train_qb.h5", layout), tmp_path / "run"
+    assert cli.main(["check", str(path)]) == 0
+    assert "a sensor of 4 bands" in capsys.readouterr().out
+    train = ["train", "pnn", "--train", path, "--valid", path, "--run-dir", run]
+    assert cli.main([*map(str, train), "--epochs", "1", "--batch-size", "2", "--sensor", "qb"]) == 0
+    evaluate = ["evaluate", "pnn", "--data", path, "--weights", run / "weights.safetensors"]
+    assert cli.main([str(word) for word in evaluate]) == 0
+    assert "on 3 patches" in capsys.readouterr().out
+    assert cli.main(["evaluate", "pnn", "--data", str(path)]) == 2
+    assert "8 bands" in capsys.readouterr().err
+
+
 # Bad files
 
 BREAKAGES = {
@@ -153,6 +216,59 @@ def test_a_file_that_is_no_hdf5_or_is_truncated_is_refused(layout, tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="expected a complete file"):
         check_h5(path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"<!DOCTYPE html><html>not found</html>")
+    with pytest.raises(DataError, match="begins with b'<!DOCTYPE html.*downloaded"):
+        check_h5(path)
+    savemat(tmp_path / "a.mat", {"gt": np.zeros((2, 64, 64, 8))})
+    with pytest.raises(DataError, match="MATLAB 5 file.*loadmat.*moveaxis") as error:
+        check_h5(tmp_path / "a.mat")
+    assert "complete" not in str(error.value)
+
+
+def test_a_file_that_another_process_writes_is_not_called_damaged(layout, tmp_path):
+    path = write_raw(tmp_path / "a.h5", layout)
+    hold = f"import h5py; f = h5py.File({str(path)!r}, 'r+'); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(DataError, match="another process.*HDF5_USE_FILE_LOCKING") as error:
+            check_h5(path)
+        other.communicate(b"\n")
+    assert "build it again" not in str(error.value)
+    check_h5(path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(layout, tmp_path):
+    path = write_raw(tmp_path / "a.h5", layout)
+    path.chmod(0)
+    with pytest.raises(DataError, match="change its permissions"):
+        check_h5(path)
+
+
+@pytest.mark.parametrize(
+    ("turn", "cure"),
+    [
+        (lambda a: np.moveaxis(a, 1, -1), r"numpy.moveaxis\(a, -1, 1\)"),
+        (np.transpose, r"numpy.transpose\(a\)"),
+    ],
+)
+@pytest.mark.parametrize("sensor", [None, WV3])
+def test_axes_in_another_order_are_recognised(layout, tmp_path, turn, cure, sensor):
+    path = write_raw(tmp_path / "a.h5", {key: turn(values) for key, values in layout.items()})
+    with pytest.raises(DataError, match=f"rearrange each array with {cure}"):
+        check_h5(path, sensor)
+
+
+def test_whole_numbers_may_all_be_small(layout, tmp_path):
+    """A patch of deep shadow in a file of integers is no image in [0, 1]."""
+    dark = {key: (values > 1000).astype("u2") for key, values in layout.items()}
+    check_h5(write_raw(tmp_path / "dark.h5", dark), WV3)
 
 
 def test_a_folder_is_refused(tmp_path):

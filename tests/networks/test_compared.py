@@ -5,7 +5,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dcfnet import DataError
+from dcfnet import DataError, fuse, reduce_resolution
+from dcfnet.imagery.classical import METHODS
+from dcfnet.imagery.sensors import get_sensor
+from dcfnet.imagery.simulated import simulate_scene
+from dcfnet.measure.metrics import ergas
 from dcfnet.networks import (
     NETWORKS,
     build_network,
@@ -53,6 +57,20 @@ def test_released_golden(name):
     assert not model.training
     found = golden.summary(model(*golden.inputs(64, 64, torch.float32)))
     assert found == pytest.approx(golden.RELEASED[name], abs=2e-6)
+
+
+@pytest.mark.parametrize("sensor", ["qb", "wv2", "wv4"])
+def test_released_for_other_sensors(sensor):
+    """They do on a simulated scene of their sensor what no untrained network does."""
+    folder = os.environ.get("DCFNET_RELEASED_WEIGHTS")
+    if not folder:
+        pytest.skip("DCFNET_RELEASED_WEIGHTS does not name the folder of released .pth files")
+    sample = reduce_resolution(simulate_scene(size=128, sensor=get_sensor(sensor)))
+    interpolated = ergas(sample.gt, METHODS["exp"](sample))
+    for name in golden.RELEASED:
+        path = Path(folder) / sensor / RELEASED_FILES.get(name, f"{name}.pth")
+        model = load_released(name, path, sample.sensor.n_bands)
+        assert ergas(sample.gt, fuse(model, sample)) < 1.2 * interpolated
 
 
 @pytest.mark.parametrize("name", NETWORKS)

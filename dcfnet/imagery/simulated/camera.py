@@ -136,6 +136,8 @@ def _signals(sensor: Sensor, rng: np.random.Generator) -> tuple[np.ndarray, ...]
 
 def _responses(sensor: Sensor) -> np.ndarray:
     """Spectral responses over ``_WAVELENGTHS``, one row per band and PAN last, each of sum 1."""
+    if not sensor.wavelengths or not sensor.pan_wavelengths:
+        raise ValueError(f"what {sensor.title} sees cannot be simulated without wavelengths")
     edges = np.array([*sensor.wavelengths, sensor.pan_wavelengths], float)[:, :, None]
     low, high = np.moveaxis(1 / (1 + np.exp((edges - _WAVELENGTHS) / 4)), 1, 0)
     rows = low * (1 - high)
