@@ -107,9 +107,9 @@ def show_maps(
         axes.set(xticks=[], yticks=[], frame_on=False)
     for axes, row in zip(grid[:, 0], rows, strict=False):
         axes.set_ylabel(row, fontsize=9)
-    everything = np.concatenate([values.ravel() for _, values in cells])
+    numbers = [values.ravel() for _, values in cells if values.ndim == 2]
     for axes, (title, values) in zip(grid.flat, cells, strict=False):
-        compared = everything if label else values
+        compared = np.concatenate(numbers) if label else values
         low = float(np.nanmin(compared)) if vmin is None else vmin
         high = float(np.nanquantile(compared, 0.995)) if vmax is None else vmax
         high = max(high, low + 1e-12)  # a map may be 0 everywhere
@@ -224,22 +224,15 @@ def bars(
     return _finish(axes, xlabel, "", log, frame.shape[1] > 1)
 
 
-def intervals(samples: Mapping[str, npt.ArrayLike], *, xlabel: str, zero: bool = True) -> Axes:
-    """For each name its values as strokes, their middle half as a line, their median as a dot.
-
-    Args:
-        samples: Name to values.
-        xlabel: What they are.
-        zero: Whether a line marks 0.
-    """
+def intervals(samples: Mapping[str, npt.ArrayLike], *, xlabel: str) -> Axes:
+    """For each name its values as strokes, their middle half as a line, their median as a dot."""
     axes = _axes(7, 0.8 + 0.3 * len(samples))
     for row, values in enumerate(samples.values()):
         low, middle, high = np.quantile(np.asarray(values), (0.25, 0.5, 0.75))
         axes.plot(values, np.full(np.size(values), row), "|", color="0.6", ms=9)
         axes.plot([low, high], [row, row], color="#0072b2", linewidth=3)
         axes.plot(middle, row, "o", color="black")
-    if zero:
-        axes.axvline(0, color="0.5", linewidth=1)
+    axes.axvline(0, color="0.5", linewidth=1)
     axes.set_yticks(range(len(samples)), list(samples))
     axes.invert_yaxis()
     return _finish(axes, xlabel, "", "", False)

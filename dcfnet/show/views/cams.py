@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from bokeh.events import SelectionGeometry
 from bokeh.models import (
     BoxSelectTool,
@@ -23,8 +20,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from dcfnet.imagery.wald import Sample
-from dcfnet.networks.dcfnet import DCFNet, Part
-from dcfnet.show.views.atlas import Box, CamAtlas, Edges
+from dcfnet.networks.dcfnet import DCFNet
+from dcfnet.show.views.atlas import KINDS, CamAtlas, CamKernel, Places, Regions
 from dcfnet.show.views.panels import (
     PALETTES,
     channels_first,
@@ -39,21 +36,13 @@ from dcfnet.show.views.panels import (
     words,
 )
 from dcfnet.show.views.parts import part_chooser
-from dcfnet.show.views.store import cube, pack, plain, two_sided
+from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import LiveView, View, call, respond, when_shown
 
-__all__ = ["CamKernel", "cam_explorer"]
-
-Places = Mapping[str, Sequence[Edges]]
+__all__ = ["cam_explorer"]
 
 # Purple is negative, orange positive, and zero is white, for colour-blind readers as well.
 _SIGNED = [to_hex(colour) for colour in colormaps["PuOr_r"](np.linspace(0, 1, 256))]
-_KINDS = {
-    "after": "map, ReLU after the sum",
-    "before": "map, ReLU before the sum",
-    "signed": "signed map, no ReLU",
-    "feature": "feature map",
-}
 _SCALES = {
     "bands": "shared by all bands",
     "parts": "shared by all parts",
@@ -67,7 +56,7 @@ def cam_explorer(
     patches: Mapping[str, Sample],
     *,
     parts: Sequence[str] | None = None,
-    regions: Mapping[str, Box | Mapping[str, Box]] | None = None,
+    regions: Regions | None = None,
     name: str,
     alt: str,
     budget: float = 6e6,
@@ -106,108 +95,20 @@ def cam_explorer(
     if parts is None:
         parts = [it for it in model.parts() if it.startswith(("stage3.fusion.", "head.concat"))]
     atlas = CamAtlas(model, patches, parts)
-    places = _places(atlas, regions)
-    facts = [_fact(model, part, atlas) for part in atlas.parts.values()]
-    store, kinds = _precomputed(atlas, places, budget)
+    places = atlas.places(regions or {})
+    store, kinds = atlas.precomputed(places, budget)
     credit = next(iter(patches.values())).attribution
-    page = View(_face(atlas, places, facts, kinds, store), name=name, alt=alt, attribution=credit)
+    page = View(_face(atlas, places, kinds, store), name=name, alt=alt, attribution=credit)
     kernel = CamKernel(atlas)
-    live = _face(atlas, places, facts, _KINDS, kernel.store, kernel.asked)
+    live = _face(atlas, places, KINDS, kernel.store, kernel.asked)
     for each in live.references():
         each.syncable = each is kernel.asked  # what else changes in the page stays there
     return LiveView(live, page=page)
 
 
-class CamKernel:
-    """The kernel's side of the view in JupyterLab: maps that the page's scripts ask for.
-
-    Attributes:
-        asked: The names of the maps that the scripts want, the one to show first.
-        store: Those maps. Of all but the first only the extremes, for a shared scale.
-    """
-
-    def __init__(self, atlas: CamAtlas) -> None:
-        self.atlas = atlas
-        self.asked = ColumnDataSource({"keys": []}, name="asked")
-        self.store = ColumnDataSource({"keys": [[]]}, name="answer")
-        self.asked.on_change("data", lambda attr, old, new: self._answer(new["keys"]))
-
-    def _answer(self, keys: Sequence[str]) -> None:
-        if keys == self.store.data["keys"][0]:  # jupyter_bokeh reports each change twice
-            return
-        maps = {key: _named(self.atlas, key) for key in keys}
-        self.store.data = {**pack(maps, plain), "codes": [maps[keys[0]].ravel()]}
-
-
-def _key(patch: int, part: int, kind: str, *of: Any) -> str:
-    """The name of a map, as cams.js writes it too: positions, the kind, the bands, the box."""
-    return json.dumps([patch, part, kind, *of], separators=(",", ":"))
-
-
-def _named(atlas: CamAtlas, key: str) -> npt.NDArray[np.float32]:
-    patch, part, *rest = json.loads(key)
-    return atlas.map(list(atlas.patches)[patch], list(atlas.parts)[part], *rest)
-
-
-def _precomputed(
-    atlas: CamAtlas, places: Places, budget: float
-) -> tuple[ColumnDataSource, list[str]]:
-    """The maps of single bands, in eight bits, and the kinds for which there was room."""
-    pixels = sum(np.prod(it.shape(atlas.height, atlas.width)[1:]) for it in atlas.parts.values())
-    features = 4 / 3 * len(atlas.patches) * pixels  # in base 64
-    bands = len(atlas.sensor.bands)
-    each = features * len(places) * bands
-    if features + each > budget:
-        raise ValueError(
-            f"the maps take {(features + each) / 1e6:.1f} MB of the page, more than the budget of "
-            f"{budget / 1e6:.1f} MB: pass fewer patches, parts or regions"
-        )
-    kinds = [kind for kind in _KINDS if kind != "before" or features + 2 * each <= budget]
-    maps: dict[str, npt.NDArray[np.float32]] = {}
-    for p, n in np.ndindex(len(atlas.patches), len(atlas.parts)):
-        keys = [_key(p, n, "feature")]
-        for kind in kinds[1:-1]:  # the page's scripts make the first of the signed map
-            for edges in places.values():
-                keys += [
-                    _key(p, n, kind, [band], edges[p]) for band in range(len(atlas.sensor.bands))
-                ]
-        maps |= {key: _named(atlas, key) for key in keys}
-    return ColumnDataSource(pack(maps, two_sided)), kinds
-
-
-def _places(
-    atlas: CamAtlas, regions: Mapping[str, Box | Mapping[str, Box]] | None
-) -> dict[str, list[Edges]]:
-    """Name of a region to its edges in each patch; the whole image is among them."""
-    if regions is None:
-        rows, cols = atlas.height // 4, atlas.width // 4
-        regions = {"the middle": np.s_[rows:-rows, cols:-cols]}
-    if all(box is not None for box in regions.values()):
-        regions = {"whole image": None, **regions}
-    places = {}
-    for name, boxes in regions.items():
-        each = boxes if isinstance(boxes, Mapping) else dict.fromkeys(atlas.patches, boxes)
-        if missing := [patch for patch in atlas.patches if patch not in each]:
-            raise ValueError(f"the region {name!r} has no box for the patch {missing[0]!r}")
-        places[name] = [atlas.edges(each[patch]) for patch in atlas.patches]
-    return places
-
-
-def _fact(model: DCFNet, part: Part, atlas: CamAtlas) -> str:
-    """One line about a part: its channels, its size and, of a transfer, its learned share."""
-    channels, rows, columns = part.shape(atlas.height, atlas.width)
-    fact = f"{channels} channels of {rows} × {columns} values."
-    if part.source is not None:
-        fusion = model.stage2.fusion if part.stage == 2 else model.stage3.fusion
-        share = float(fusion.shares().detach()[part.target, part.source])
-        fact += f" Learned share a<sub>{part.target}{part.source}</sub> = {share:.2f}."
-    return fact
-
-
 def _face(
     atlas: CamAtlas,
     places: Places,
-    facts: Sequence[str],
     kinds: Iterable[str],
     store: ColumnDataSource,
     asked: ColumnDataSource | None = None,
@@ -216,7 +117,7 @@ def _face(
 
     Which map is shown, in which colours and with which words, cams.js decides for both.
     """
-    pictures = [atlas.picture(patch) for patch in atlas.patches]
+    pictures = atlas.pictures()
     picture = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})
     outline = ColumnDataSource({"left": [0], "right": [1], "top": [0], "bottom": [1]})
     extent = (atlas.height, atlas.width)
@@ -237,13 +138,13 @@ def _face(
     pressed = CheckboxButtonGroup(labels=bands, active=[red], name="Bands, their maps summed")
     regions = [*places, "your own box"] if live else list(places)
     scales = list(_SCALES.items())
-    kind_options = [(kind, _KINDS[kind]) for kind in kinds]
+    kind_options = [(kind, KINDS[kind]) for kind in kinds]
     shown = {
         "patch": choice("Patch", list(atlas.patches), 150),
         "part": part_chooser(atlas.parts, 410),
         "band": pressed if live else choice("Band", bands, 110, value=red),
         "region": choice("Averaged over", regions, 150),
-        "look": choice("Image", list(pictures[0]), 140),
+        "look": choice("Image", list(pictures), 140),
         "colours": Select(title="Colour map", value="viridis", options=list(PALETTES), width=120),
         "sharing": Select(title="Colour scale", value="bands", options=scales, width=185),
         "kind": Select(title="Shown", value="after", options=kind_options, width=220),
@@ -259,12 +160,12 @@ def _face(
         **shown,
         **sliders,
         "asked": asked,
-        "pictures": cube(channels_first(np.stack([[*each.values()] for each in pictures]))),
+        "pictures": cube(channels_first(np.stack(list(pictures.values()), axis=1))),
         "picture": picture,
         "outline": outline,
         "words": said,
         "parts": list(atlas.parts),
-        "facts": facts,
+        "facts": atlas.facts(),
         "edges": [list(map(list, each)) for each in places.values()],
         "palettes": list(map(list, PALETTES.values())),
         "signed": _SIGNED,
