@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,30 +139,27 @@ def settings(
     }
 
 
+@dataclass
 class Keeper:
     """Keeps a run in its folder. Every process has a keeper; the main process's one writes.
 
-    Args:
+    Attributes:
         folder: None leaves no files.
         state: What is kept.
         plan: What it is trained by.
         settings: From `settings`.
         accelerator: Says which process this is.
         compiled: Whether the network is compiled, for the record.
+        last_save: When the checkpoint was last replaced, on the monotonic clock.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder | None,
-        state: State,
-        plan: Plan,
-        settings: dict[str, Any],
-        accelerator: Accelerator,
-        compiled: bool,
-    ) -> None:
-        self.folder, self.state, self.plan, self.settings = folder, state, plan, settings
-        self.accelerator, self.compiled = accelerator, compiled
-        self.last_save = time.monotonic()
+    folder: RunFolder | None
+    state: State
+    plan: Plan
+    settings: dict[str, Any]
+    accelerator: Accelerator
+    compiled: bool
+    last_save: float = field(default_factory=time.monotonic)
 
     def save(self) -> None:
         """Replace the checkpoint.
@@ -222,15 +220,15 @@ class Keeper:
         if folder is None:
             return
         if not folder.checkpoint.exists():
-            if resume == "best" and folder.weights.exists():
-                self._restart(folder)
-            elif folder.weights.exists():
-                raise RunError(
-                    f"{folder.path} holds the results of a run, but no checkpoint to go on from: "
-                    "pass resume='best' (--from-best) to go on from its best weights, choose "
-                    "another run_dir, or remove it to train anew"
-                )
-            return
+            if not folder.weights.exists():
+                return
+            if resume == "best":
+                return self._restart(folder)
+            raise RunError(
+                f"{folder.path} holds the results of a run, but no checkpoint to go on from: pass "
+                "resume='best' (--from-best) to go on from its best weights, choose another "
+                "run_dir, or remove it to train anew"
+            )
         if not resume:
             raise RunError(
                 f"{folder.path} already holds a run: pass resume=True (--resume) to go on with it, "

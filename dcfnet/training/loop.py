@@ -17,7 +17,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -114,7 +114,8 @@ def fit(
         >>> history.optimal_epoch()  # doctest: +SKIP
         297
     """
-    began, plan = time.monotonic(), plan or Plan()
+    ends = math.inf if max_seconds is None else time.monotonic() + max_seconds
+    plan = plan or Plan()
     if resume not in (True, False, "best"):
         raise ValueError(f"resume must be True, False or 'best', got {resume!r}")
     if workers < 0:
@@ -152,8 +153,12 @@ def fit(
         keeper.publish(new_best=state.best is not None)
         steps = plan.epochs * len(order)
         steps_done = len(history) * len(order) + state.step
-        bar = stack.enter_context(_bar(steps, steps_done, plan, progress and main))
-        watch = _Watch(accelerator, keeper, stop, bar, max_seconds, checkpoint_seconds, began)
+        bar = tqdm(
+            total=steps * plan.batch_size, initial=steps_done * plan.batch_size, unit="patch",
+            unit_scale=True, smoothing=0.05, disable=not (progress and main),
+        )  # fmt: skip
+        stack.enter_context(bar)
+        watch = _Watch(keeper, stop, bar, ends, checkpoint_seconds)
 
         while not _ended(history, plan):
             # The steps of an epoch that are not done yet, or those up to a stop.
@@ -254,22 +259,15 @@ class Loss(nn.Module):
         return F.mse_loss(fused.float(), gt)
 
 
+@dataclass
 class _Watch:
     """Looks at losses, clock and signals, for all processes at once."""
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        keeper: Keeper,
-        stop: StopSignals,
-        bar: tqdm,
-        max_seconds: float | None,
-        checkpoint_seconds: float,
-        began: float,
-    ) -> None:
-        self.accelerator, self.keeper, self.stop, self.bar = accelerator, keeper, stop, bar
-        self.ends = math.inf if max_seconds is None else began + max_seconds
-        self.checkpoint_seconds = checkpoint_seconds
+    keeper: Keeper
+    stop: StopSignals
+    bar: tqdm
+    ends: float  # on the monotonic clock, as Keeper.last_save
+    checkpoint_seconds: float
 
     def look(self, losses: Sequence[Tensor] = ()) -> tuple[str, bool]:
         """Why to stop now, or "", and whether to save; counts the losses of the last steps.
@@ -277,15 +275,15 @@ class _Watch:
         Raises:
             FloatingPointError: One of them is not finite.
         """
-        state, plan = self.keeper.state, self.keeper.plan
+        state, plan, accelerator = self.keeper.state, self.keeper.plan, self.keeper.accelerator
         state.count_time()
         now = time.monotonic()
         if now >= self.ends:
             self.stop.reason = self.stop.reason or "time limit"
         wishes = [bool(self.stop.reason), now - self.keeper.last_save >= self.checkpoint_seconds]
         # All processes must see the same losses and do the same.
-        flags = torch.tensor(wishes, device=self.accelerator.device).float()
-        seen = self.accelerator.reduce(torch.stack([*losses, *flags]), "mean")
+        flags = torch.tensor(wishes, device=accelerator.device).float()
+        seen = accelerator.reduce(torch.stack([*losses, *flags]), "mean")
         *values, stopping, saving = seen.tolist()
         epoch = len(state.history) + 1
         for i, value in enumerate(values):
@@ -319,18 +317,6 @@ def _compiled(model: nn.Module, device: torch.device) -> nn.Module:
         return model
     compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
     return compiled
-
-
-def _bar(steps: int, done: int, plan: Plan, shown: bool) -> tqdm:
-    size = plan.batch_size
-    return tqdm(
-        total=steps * size,
-        initial=done * size,
-        unit="patch",
-        unit_scale=True,
-        smoothing=0.05,
-        disable=not shown,
-    )
 
 
 def _row(state: State, plan: Plan, measured: dict[str, float]) -> dict[str, float]:
