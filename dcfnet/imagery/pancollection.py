@@ -60,9 +60,9 @@ def _cure(path: Path, error: Exception) -> str:
         start = file.read(16)
         if start.startswith(b"MATLAB 5.0"):
             return (
-                "it is a MATLAB 5 file. Save it with `-v7.3` and patches first, or read it with "
-                "scipy.io.loadmat, move its bands from the last axis to the second with "
-                "numpy.moveaxis(a, -1, 1), and write the arrays with h5py"
+                "it is a MATLAB 5 file; read it with scipy.io.loadmat, bring each array to (patch, "
+                "band, row, column), for example with numpy.moveaxis(a, -1, 1), and write it with "
+                "h5py as in data/README.md"
             )
         if start and "signature" in str(error):
             return (

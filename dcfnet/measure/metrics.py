@@ -48,6 +48,30 @@ def _numbers(image: np.ndarray, name: str) -> np.ndarray:
     return np.ascontiguousarray(image, np.float64)
 
 
+def _in_unit_range(image: np.ndarray) -> bool:
+    """Whether values are fractions of the sensor's range, as networks see them."""
+    return 0 < image.max() <= 1.5 and bool((image % 1).any())
+
+
+def _digital(image: np.ndarray, name: str) -> None:
+    if _in_unit_range(image):
+        raise DataError(
+            f"{name} holds values up to {image.max():.4g}, expected digital numbers; multiply "
+            "images in [0, 1] by the sensor's max_value, 2047 for 11 bits"
+        )
+
+
+def _of_sensor(image: np.ndarray, name: str, sensor: Sensor) -> None:
+    """Bands first, as many as the sensor has."""
+    if image.ndim == 3 and len(image) == sensor.n_bands:
+        return
+    last = image.ndim == 3 and image.shape[-1] == sensor.n_bands
+    raise DataError(
+        f"{name} has shape {image.shape}, expected ({sensor.n_bands}, H, W) for {sensor.title}"
+        + ("; bring its bands to the front with numpy.moveaxis(image, -1, 0)" if last else "")
+    )
+
+
 def sam(gt: np.ndarray, fused: np.ndarray) -> float:
     """Spectral angle mapper: mean angle between true and fused spectra, in degrees.
 
@@ -101,6 +125,8 @@ def psnr(gt: np.ndarray, fused: np.ndarray, max_value: float = 2047) -> float:
         Decibels; infinite if the images are equal.
     """
     gt, fused = _pair(gt, fused)
+    if max_value > 1.5:
+        _digital(gt, "the truth")
     value = peak_signal_noise_ratio(
         torch.from_numpy(fused), torch.from_numpy(gt), data_range=float(max_value)
     )
@@ -191,6 +217,7 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
         Between 0 and 1, 1 is best; NaN if no block has data.
     """
     gt, fused = _pair(gt, fused)
+    _digital(gt, "the first image")
     bands, h, w = gt.shape
     components = 1 << (bands - 1).bit_length()
     grow = ((0, components - bands), (0, 0), (0, 0))
@@ -316,8 +343,16 @@ def evaluate(sample: Sample, fused: np.ndarray) -> dict[str, float]:
     Returns:
         With a truth ``sam`` (degrees), ``ergas``, ``q2n``, ``scc`` and ``psnr`` (dB); without one
         ``d_lambda``, ``d_s`` and ``hqnr``.
+
+    Raises:
+        DataError: The fused image is laid out or scaled otherwise.
     """
     sensor = sample.sensor
+    reference = sample.lms if sample.gt is None else sample.gt
+    _of_sensor(np.asarray(fused), "the fused image", sensor)
+    _of_sensor(np.asarray(reference), "the sample", sensor)
+    _digital(np.asarray(reference), "the sample")
+    _digital(np.asarray(fused), "the fused image")
     if sample.gt is None:
         spectral = d_lambda(sample.lms, fused, sensor)
         spatial = d_s(sample.lms, fused, sample.pan)

@@ -66,7 +66,8 @@ def evaluate_network(
 
     Returns:
         ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
-        (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``.
+        (degrees), ``ergas`` and ``psnr`` (dB); with ``full`` also ``q2n`` and ``scc``. Patches
+        whose truth holds no data count for the loss alone.
 
     Raises:
         DataError: There are no patches, or they have no truth.
@@ -92,7 +93,7 @@ def evaluate_network(
         for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
             loss = (gt - fused).square().mean().item()
             values["loss"].append(loss)
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) or not gt.any():  # nothing to measure on
                 continue
             images = (gt.numpy() * top, fused.numpy() * top)
             for name, measure in measures.items():

@@ -344,3 +344,29 @@ def test_hqnr_is_negative_where_fusion_turned_pan_into_its_negative():
     pan = np.rint(np.random.default_rng(0).uniform(1, 2047, (64, 64)))
     bands = np.stack([pan] * 8)
     assert d_s(bands, 2048 - bands, pan) > 1 and hqnr(bands, 2048 - bands, pan, WV3) < 0
+
+
+def test_images_in_the_networks_scale_are_refused(images):
+    gt, fused = (image[:, :64, :64] for image in images)
+    for metric in (q2n, psnr):
+        with pytest.raises(DataError, match="up to 0.6.*expected digital numbers; multiply"):
+            metric(gt / 2047, fused / 2047)
+    assert_allclose(psnr(gt / 2047, fused / 2047, max_value=1), psnr(gt, fused), rtol=1e-6)
+    # These compare shares and angles: the scale does not matter to them.
+    assert_allclose(sam(gt / 2047, fused / 2047), sam(gt, fused), rtol=1e-9)
+    assert_allclose(ergas(gt / 2047, fused / 2047), ergas(gt, fused), rtol=1e-9)
+    with pytest.raises(DataError, match="the fused image holds values up to 0.6"):
+        of(gt, fused / 2047)
+    dark = (gt > 600).astype(np.uint16)  # whole numbers may be small
+    assert q2n(dark, dark) == pytest.approx(1)
+
+
+def test_bands_come_first(images):
+    gt, fused = (image[:, :64, :64] for image in images)
+    last = np.moveaxis(fused, 0, -1)
+    with pytest.raises(DataError, match=r"\(64, 64, 8\), expected \(8, H, W\).*moveaxis"):
+        of(gt, last)
+    with pytest.raises(DataError, match=r"the sample has shape \(64, 64, 8\)"):
+        of(np.moveaxis(gt, 0, -1), fused)
+    with pytest.raises(DataError, match=r"\(4, 64, 64\), expected \(8, H, W\) for WorldView-3"):
+        of(gt, fused[:4])

@@ -44,3 +44,13 @@ def test_patches_that_cannot_be_learned_from_are_refused(train, valid):
         quick_fit(network(), odd, valid, **run)
     with pytest.raises(DataError, match="for a network of 8 bands"):
         quick_fit(build_network("dicnn", 8), train, valid, **run)
+
+
+def test_a_patch_without_data_does_not_turn_the_result_into_nan(valid):
+    patches = [valid[i] for i in range(len(valid))]
+    empty = {key: torch.zeros_like(image) for key, image in patches[0].items()}
+    model = network()
+    whole, with_gap = (evaluate_network(model, p, full=True) for p in (patches, [*patches, empty]))
+    assert {key: whole[key] for key in whole if key != "loss"} == pytest.approx(
+        {key: with_gap[key] for key in with_gap if key != "loss"}
+    )
