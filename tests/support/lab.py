@@ -59,7 +59,7 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
         yield address, token
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)  # on a busy machine
         shutil.rmtree(folder, ignore_errors=True)
 
 

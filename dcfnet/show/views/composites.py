@@ -102,15 +102,8 @@ def comparison(
     edge = panel.figure.vspan(x=0, line_color="white", line_width=2, line_alpha=0.9)
     mode = Select(title="Compare by", value="curtain", options=["curtain", "blend"], width=120)
     amount = Slider(title=f"{labels[0]} (%)", start=0, end=100, step=1, value=50, width=260)
-    compare = call(
-        "compare",
-        store=store,
-        source=source,
-        mode=mode,
-        amount=amount,
-        glyph=above.glyph,
-        edge=edge,
-    )
+    parts = {"mode": mode, "amount": amount, "glyph": above.glyph, "edge": edge}
+    compare = call("compare", store=store, source=source, **parts)
     respond(compare, mode, amount)
     when_shown(panel.figure, compare)
     return panel, [mode, amount]

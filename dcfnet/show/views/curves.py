@@ -107,20 +107,10 @@ def convergence(runs: Mapping[str, Run]) -> LayoutDOM:
             plot.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="mouse"))
         plots.append(plot)
 
-    update = call(
-        "showCurves",
-        x=x,
-        y=y,
-        scale=scale,
-        smooth=smooth,
-        shown=shown,
-        tables=tables,
-        lines=lines,
-        marks=marks,
-        best=best,
-        plots=plots,
-    )
-    respond(update, x, y, scale, smooth, shown)
+    drawn = {"tables": tables, "lines": lines, "marks": marks, "best": best, "plots": plots}
+    chosen = {"x": x, "y": y, "scale": scale, "smooth": smooth, "shown": shown}
+    update = call("showCurves", **drawn, **chosen)
+    respond(update, *chosen.values())
     when_shown(plots[0], update)
     return column(controls(x, y, scale, smooth), shown, *plots, sizing_mode="stretch_width")
 
