@@ -21,8 +21,8 @@ def fuse(
     out: Path,
     /,
     *,
-    ms: Path,
-    pan: Path,
+    ms: str,
+    pan: str,
     sensor: Annotated[
         str,
         Parameter(help=f"What took the images: {', '.join(SENSORS)}, or a .toml file of its own."),
@@ -30,6 +30,7 @@ def fuse(
     overwrite: Flag = False,
     network: Annotated[NetworkName, Parameter(group=WEIGHTS)] = "dcfnet",
     weights: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
+    released: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
     tile: int = TILE,
     overlap: int = OVERLAP,
     device: str | None = None,
@@ -42,12 +43,13 @@ def fuse(
 
     Args:
         out: The GeoTIFF to write.
-        ms: GeoTIFF, the sensor's bands.
-        pan: GeoTIFF, one band.
+        ms: GeoTIFF, the sensor's bands; or what GDAL reads besides, /vsizip/S.zip/MS.tif or a VRT.
+        pan: GeoTIFF, one band; likewise.
         sensor: What took the images; its help names all.
         overwrite: Replace the result if it is there.
         network: One of the book's trained networks.
         weights: weights.safetensors of your own run.
+        released: A released .pth file.
         tile: Side of a tile, in PAN pixels.
         overlap: PAN pixels discarded at each side of a tile.
         device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
@@ -56,15 +58,22 @@ def fuse(
     """
     from dcfnet.fusion.files import fuse_files
     from dcfnet.imagery.sensors import get_sensor
-    from dcfnet.networks import load_trained, load_weights
+    from dcfnet.networks import load_released, load_trained, load_weights
 
+    taken_by = get_sensor(sensor)
+    if weights:
+        model = load_weights(weights)
+    elif released:
+        model = load_released(None, released, taken_by.n_bands)
+    else:
+        model = load_trained(network)
     try:
         fused = fuse_files(
-            load_weights(weights) if weights else load_trained(network),
+            model,
             ms,
             pan,
             out,
-            get_sensor(sensor),
+            taken_by,
             tile=tile,
             overlap=overlap,
             device=device.split(",") if device else None,

@@ -103,7 +103,8 @@ def fuse_files(
                 raise DataError(f"{there} is a folder or a device: name a file for the result")
             if not overwrite:
                 raise DataError(
-                    f"{there} exists already: name another file, or ask to overwrite it"
+                    f"{there} exists already: name another file for what is fused of {ms_path} and "
+                    f"{pan_path}, or ask to overwrite it"
                 )
         plan = plan_tiles(source, tile, overlap)
         workers = Workers(model, sensor, device, precision)

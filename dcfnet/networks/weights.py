@@ -68,7 +68,10 @@ def load_weights(path: str | Path) -> PansharpeningNetwork:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} is not a complete safetensors file ({error}): pass one that "
+            f"{path} is a .pth file, not safetensors: if it is a released one, read it with "
+            "load_released(name, path), the command's --released"
+            if _is_pth(path)
+            else f"{path} is not a complete safetensors file ({error}): pass one that "
             "dcfnet.networks.save_weights wrote"
         ) from error
     try:
@@ -136,11 +139,12 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
 # --- Released checkpoints ---------------------------------------------------------------------
 
 
-def load_released(name: str, path: str | Path, bands: int = 8) -> PansharpeningNetwork:
+def load_released(name: str | None, path: str | Path, bands: int = 8) -> PansharpeningNetwork:
     """A network with the weights that were released with the DLPan-Toolbox, in eval mode.
 
     Args:
-        name: ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"`` or ``"fusionnet"``.
+        name: ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"`` or ``"fusionnet"``; None for the
+            one that the tensors of the file fit.
         path: The released .pth file. It is a pickle, and read with ``weights_only=True``: a file
             that wants to run code is refused.
         bands: C of the sensor that the file was trained for, 8 for WorldView-3.
@@ -153,24 +157,23 @@ def load_released(name: str, path: str | Path, bands: int = 8) -> PansharpeningN
     Example:
         >>> model = load_released("fusionnet", "fusionnet.pth")
     """
-    network = network_class(name)
-    if not network.released_layers:
+    if name and not network_class(name).released_layers:
         known = ", ".join(n for n, c in NETWORKS.items() if c.released_layers)
         raise ValueError(
-            f"no released checkpoint of {network.title} can be read, only of {known}: use "
-            f"load_trained({name!r}) or load_weights(path)"
+            f"no released checkpoint of {network_class(name).title} can be read, only of {known}: "
+            f"use load_trained({name!r}) or load_weights(path)"
         )
     path = _existing(path)
     released = _read_pth(path)
-    state = _renamed(network, released)
-    if state is None or _shapes(state) != _expected_shapes(name, bands):
-        raise DataError(
-            f"{path} is not a checkpoint of {network.title} for {bands} bands: {_guess(released)}"
-        )
-    _require_sound(state, path)
-    model = build_network(name, bands)
-    model.load_state_dict(state)
-    return model.eval()
+    for fitting in [name] if name else NETWORKS:
+        state = _renamed(network_class(fitting), released)
+        if state and _shapes(state) == _expected_shapes(fitting, bands):
+            _require_sound(state, path)
+            model = build_network(fitting, bands)
+            model.load_state_dict(state)
+            return model.eval()
+    title = network_class(name).title if name else "any network"
+    raise DataError(f"{path} is not a checkpoint of {title} for {bands} bands: {_guess(released)}")
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
@@ -193,7 +196,18 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, namely {', '.join(others[:5])}: expected a "
             "dictionary of tensors by name; if one of these is that dictionary, save it alone"
         )
-    return dict(content)
+    # Trained on several GPUs, a network was wrapped in one whose "module" it is.
+    wrapped = all(str(key).startswith("module.") for key in content)
+    return {str(key).removeprefix("module.") if wrapped else key: v for key, v in content.items()}
+
+
+def _is_pth(path: Path) -> bool:
+    """Whether a file begins as those of torch.save do: today's are archives, older ones pickles."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (b"PK", b"\x80\x02")
+    except OSError:
+        return False
 
 
 def _renamed(

@@ -202,6 +202,23 @@ def test_released(tmp_path, name, bands):
     assert not loaded.training
 
 
+def test_released_from_several_gpus_and_without_a_name(tmp_path):
+    released, model = as_released("msdcnn", 4)
+    torch.save({f"module.{key}": value for key, value in released.items()}, tmp_path / "a.pth")
+    loaded = load_released(None, tmp_path / "a.pth", bands=4)
+    assert loaded.name == "msdcnn"
+    assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+    with pytest.raises(DataError, match=r"any network for 8 bands.*a MSDCNN for 4 bands"):
+        load_released(None, tmp_path / "a.pth")
+
+
+def test_released_is_told_from_safetensors(tmp_path):
+    for kind in (True, False):
+        torch.save(as_released("pnn")[0], tmp_path / "a", _use_new_zipfile_serialization=kind)
+        with pytest.raises(DataError, match=r"is a \.pth file.*load_released"):
+            load_weights(tmp_path / "a")
+
+
 def test_released_for_another_number_of_bands(tmp_path):
     torch.save(as_released("pnn", 4)[0], tmp_path / "a.pth")
     with pytest.raises(DataError, match=r"not a checkpoint of PNN for 8 bands.*a PNN for 4 bands"):
