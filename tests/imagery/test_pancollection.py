@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dcfnet import WV3, DataError, cli
 from dcfnet.imagery.building import write_h5
+from dcfnet.imagery.filters import reduce_pan
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import Window
@@ -269,6 +270,21 @@ def test_whole_numbers_may_all_be_small(layout, tmp_path):
     """A patch of deep shadow in a file of integers is no image in [0, 1]."""
     dark = {key: (values > 1000).astype("u2") for key, values in layout.items()}
     check_h5(write_raw(tmp_path / "dark.h5", dark), WV3)
+
+
+def test_what_filters_overshoot_is_no_damage_in_files_that_were_not_rounded(layout, tmp_path):
+    """Degraded PAN of a bright roof beside a shadow; the smallest of numbers below 0."""
+    roof = np.where(np.arange(256) // 40 % 2, 2047.0, 0.0)
+    size = layout["pan"].shape[-1]
+    layout["pan"] = layout["pan"].astype(float)
+    layout["pan"][:] = reduce_pan(roof[:, None] + 0 * roof)[:size, :size]
+    assert layout["pan"].min() < -20 and layout["pan"].max() > 2067
+    layout["ms"] = layout["ms"].astype(float)
+    layout["ms"][0, 0, 0, 0] = -1e-9
+    check_h5(write_raw(tmp_path / "a.h5", layout), WV3)
+    layout["pan"] = layout["pan"].astype(np.int16)  # rounded, they would have been clipped as well
+    with pytest.raises(DataError, match="'pan' holds values from -"):
+        check_h5(write_raw(tmp_path / "a.h5", layout), WV3)
 
 
 def test_a_folder_is_refused(tmp_path):
