@@ -1,0 +1,297 @@
+// A network in the page: what a page calls. Nothing is asked for before load().
+//
+//   dcfnetLive.megabytes("narrow")      what load() would ask for now, for a button to say
+//   dcfnetLive.unsupported()            "" or a sentence: why this browser cannot
+//   const net = await dcfnetLive.load("narrow", { onProgress })
+//   const fused = await net.fuse(pan, ms, lms, { gates })
+//   const maps = await net.maps(bands, mask, layers)         of the image that fuse() made last
+//   const scene = await net.fuseWhole(pan, ms, { gates, onProgress, signal })
+//
+// Images are { data, shape }: a typed array of digital numbers and [rows, columns] or, channel
+// first, [bands, rows, columns]. `lms` may be null: `ms` is then interpolated here, its borders
+// continued. Times in seconds come with the results. All work is done in a worker.
+"use strict";
+(function (root) {
+  if (root.dcfnetLive) return;
+
+  const here = root.document.currentScript?.src || root.location.href;
+  const RATIO = 4;
+  const FILTER_MARGIN = 9; // MS pixels around a tile that its interpolation looks at
+  const pieces = {}; // of what has come by script, by name and number
+  const networks = {}; // by name, as promises
+  const opened = new Set(); // what the worker has: the runtime and networks
+  const waiting = new Map(); // questions to the worker that it has not answered
+  let worker = null;
+  let asked = 0;
+
+  // A function of three instructions that handles sixteen bytes at once.
+  const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0,
+    65, 0, 253, 15, 253, 98, 11];
+
+  function unsupported() {
+    const lacks = [];
+    if (typeof root.WebAssembly !== "object") lacks.push("WebAssembly");
+    else if (!root.WebAssembly.validate(new Uint8Array(SIMD))) lacks.push("WebAssembly SIMD");
+    if (typeof root.Worker !== "function") lacks.push("workers");
+    if (typeof root.DecompressionStream !== "function") lacks.push("DecompressionStream");
+    return lacks.length === 0 ? "" : `This browser lacks ${lacks.join(" and ")}, so it cannot run `
+      + "the network: Chrome, Edge or Firefox of 2023 or later can, and Safari from 16.4 on.";
+  }
+
+  function expect(holds, sentence) {
+    if (!holds) throw new Error(sentence);
+  }
+
+  // --- Loading ----------------------------------------------------------------------------------
+
+  const missing = (name) => ["runtime", name].filter((part) => !opened.has(part));
+  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  const size = (name) => sum(Object.values(live.offers[name]));
+
+  function script(file) {
+    return new Promise((loaded, failed) => {
+      const element = root.document.createElement("script");
+      element.src = new URL(file, here).href;
+      element.onload = () => { element.remove(); loaded(); };
+      element.onerror = () => { element.remove(); failed(new Error(
+        `${file} could not be loaded: it belongs beside ${here}; build the book again.`)); };
+      root.document.head.append(element);
+    });
+  }
+
+  // Scripts one after the other; what a script brought is taken away again.
+  async function* fetched(name) {
+    for (const [file, bytes] of Object.entries(live.offers[name])) {
+      await script(file);
+      yield bytes;
+    }
+  }
+  function taken(name) {
+    const all = pieces[name];
+    delete pieces[name];
+    return all;
+  }
+
+  function ask(command, question) {
+    return new Promise((answered, failed) => {
+      expect(worker !== null, "The network was closed: load it again.");
+      waiting.set(++asked, { answered, failed });
+      worker.postMessage({ id: asked, command, ...question });
+    });
+  }
+
+  function start(code) {
+    const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+    worker = new Worker(address);
+    worker.onmessage = ({ data }) => {
+      const { answered, failed } = waiting.get(data.id);
+      waiting.delete(data.id);
+      if (data.error === undefined) answered(data.answer);
+      else failed(new Error(data.error));
+    };
+    worker.onerror = (event) => {
+      const error = new Error(`The network stopped: ${event.message || "out of memory?"}`);
+      for (const { failed } of waiting.values()) failed(error);
+      close();
+    };
+  }
+
+  function close() {
+    worker?.terminate();
+    worker = null;
+    for (const { failed } of waiting.values()) failed(new Error("The network was closed."));
+    waiting.clear();
+    for (const name of Object.keys(networks)) delete networks[name];
+    opened.clear();
+  }
+
+  async function bring(name, onProgress) {
+    const parts = missing(name);
+    const total = sum(parts.map(size));
+    let bytes = 0;
+    const report = (step) => onProgress({ step, bytes, total });
+    report("loading");
+    for (const part of parts) for await (const more of fetched(part)) {
+      bytes += more;
+      report("loading");
+    }
+    report("starting");
+    if (parts.includes("runtime")) {
+      start(taken("code")[0]);
+      await ask("start", { pieces: taken("runtime") });
+      opened.add("runtime");
+    }
+    const description = await ask("open", { network: name, pieces: taken(name) });
+    opened.add(name);
+    report("ready");
+    return network(name, description);
+  }
+
+  let last = Promise.resolve(); // networks are brought one after the other: they share a runtime
+
+  async function load(name, { onProgress = () => {} } = {}) {
+    const names = Object.keys(live.offers).filter((offer) => offer !== "runtime");
+    expect(names.includes(name), `There is no network "${name}": expected one of ${names}.`);
+    expect(unsupported() === "", unsupported());
+    if (!(name in networks)) {
+      const brought = last.then(() => bring(name, onProgress));
+      networks[name] = brought;
+      last = brought.catch(() => { if (networks[name] === brought) delete networks[name]; });
+    }
+    return networks[name];
+  }
+
+  // --- A network --------------------------------------------------------------------------------
+
+  function checked(bands, pan, ms, lms) {
+    const [rows, cols] = pan.shape;
+    const shapes = { pan: [rows, cols], ms: [bands, rows / RATIO, cols / RATIO],
+      lms: [bands, rows, cols] };
+    expect(pan.shape.length === 2 && rows % RATIO === 0 && cols % RATIO === 0,
+      `pan must have [rows, columns] in multiples of ${RATIO}, got [${pan.shape}].`);
+    for (const [name, image] of Object.entries({ pan, ms, ...(lms && { lms }) })) {
+      expect(`${image.shape}` === `${shapes[name]}`, `${name} must have the shape [${
+        shapes[name]}] for a pan of [${pan.shape}] and ${bands} bands, got [${image.shape}].`);
+      const count = image.shape.reduce((a, b) => a * b, 1);
+      expect(image.data.length === count,
+        `${name} of the shape [${image.shape}] holds ${count} numbers, got ${image.data.length}.`);
+    }
+  }
+
+  function network(name, { title, bands, gates, layers }) {
+    let shape = null; // of the image that was fused last
+
+    const gateValues = (given = {}) => {
+      for (const [gate, value] of Object.entries(given)) {
+        expect(gates.includes(gate), `${title} has no gate "${gate}": it has ${gates.join(", ")}.`);
+        expect(Number.isFinite(value), `The gate ${gate} must be a number, got ${value}.`);
+      }
+      return Float32Array.from(gates, (gate) => given[gate] ?? 1);
+    };
+
+    // One patch, kept for maps(). Returns { data, shape, seconds }, neither rounded nor clipped.
+    async function fuse(pan, ms, lms = null, { gates: given, maximum = 2047 } = {}) {
+      checked(bands, pan, ms, lms);
+      const [rows, cols] = pan.shape;
+      const answer = await ask("fuse", { network: name, rows, cols, pan: pan.data,
+        ...(lms ? { ms: ms.data, lms: lms.data } : { ms: widened(ms) }),
+        gates: gateValues(given), maximum, keep: true });
+      shape = pan.shape;
+      return { ...answer, shape: [bands, ...pan.shape] };
+    }
+
+    function bandWeights(which) {
+      const weights = new Float32Array(bands);
+      const pairs = typeof which === "number" ? [[which, 1]]
+        : Object.entries(which).map(([band, weight]) => [Number(band), weight]);
+      for (const [band, weight] of pairs) {
+        expect(band in weights, `bands must be out of 0 to ${bands - 1}, got ${band}.`);
+        expect(Number.isFinite(weight), `The weight of band ${band} must be a number, got ${weight}.`);
+        weights[band] = weight;
+      }
+      expect(weights.some((weight) => weight !== 0), "No band has a weight: choose at least one.");
+      return weights;
+    }
+
+    // Grad-CAM. `bands`: a band, counted from 0, or weights of bands, { 4: 0.5, 2: 0.5 } or an array.
+    // `mask`: one entry for each pixel, or null for the whole image. Returns by layer { shape, alpha,
+    // features, signed, after, before }, the maps on the layer's own grid; "after" and "before"
+    // say on which side of the sum over channels the ReLU stands.
+    async function maps(which, mask = null, wanted = Object.keys(layers)) {
+      expect(shape !== null, "There is no image to look at: call fuse() first.");
+      const pixels = shape[0] * shape[1];
+      expect(mask === null || mask.length === pixels,
+        `mask must have ${pixels} entries, one for each pixel of [${shape}], got ${mask?.length}.`);
+      expect(mask === null || mask.some((inside) => inside), "The region holds no pixel.");
+      for (const layer of wanted) expect(layer in layers, `${title} has no part "${layer}".`);
+      return ask("maps", { network: name, weights: bandWeights(which), layers: wanted,
+        mask: mask === null ? null : Uint8Array.from(mask, (inside) => (inside ? 1 : 0)) });
+    }
+
+    // An image of any size, in overlapping tiles of which the margins are discarded, as
+    // dcfnet.fuse_scene does. `signal`, of an AbortController, ends it after the tile in work.
+    async function fuseWhole(pan, ms, { gates: given, maximum = 2047, tile = 256, overlap = 16,
+      onProgress = () => {}, signal } = {}) {
+      checked(bands, pan, ms);
+      const [rows, cols] = tilesOf(ms.shape.slice(1), tile, overlap);
+      const out = new Float32Array(bands * pan.data.length);
+      let done = 0;
+      for (const row of rows) for (const col of cols) {
+        signal?.throwIfAborted();
+        onProgress({ done: done++, total: rows.length * cols.length });
+        const { data } = await ask("fuse", { network: name, gates: gateValues(given), maximum,
+          rows: RATIO * (row.stop - row.start), cols: RATIO * (col.stop - col.start),
+          pan: cut(pan, scaled(row, RATIO), scaled(col, RATIO), 0),
+          ms: cut(ms, row, col, FILTER_MARGIN) });
+        paste(out, pan.shape, data, scaled(row, RATIO), scaled(col, RATIO));
+      }
+      onProgress({ done, total: done });
+      return { data: out, shape: [bands, ...pan.shape] };
+    }
+
+    return { name, title, bands, gates, layers: Object.keys(layers), fuse, maps, fuseWhole };
+  }
+
+  // --- Tiles ------------------------------------------------------------------------------------
+
+  // Along each axis, in MS pixels: what the network sees, and what of it is kept.
+  function tilesOf(sizes, tile, overlap) {
+    expect(tile % RATIO === 0 && overlap % RATIO === 0 && overlap >= 0 && 2 * overlap < tile,
+      `tile and overlap are multiples of ${RATIO}, the overlap less than half of the tile; got ${
+        tile} and ${overlap}.`);
+    const [side, margin] = [tile / RATIO, overlap / RATIO];
+    return sizes.map((size) => {
+      const starts = [];
+      for (let start = 0; start < size - side; start += side - 2 * margin) starts.push(start);
+      starts.push(Math.max(0, size - side));
+      const border = (i) => (starts[i - 1] + side + starts[i]) >> 1;
+      return starts.map((start, i) => ({
+        start, stop: Math.min(size, start + side),
+        keepStart: i === 0 ? 0 : border(i),
+        keepStop: i === starts.length - 1 ? size : border(i + 1),
+      }));
+    });
+  }
+
+  const scaled = (tile, factor) =>
+    Object.fromEntries(Object.entries(tile).map(([key, value]) => [key, factor * value]));
+
+  // A window of an image and a margin around it; beyond the image its border is repeated.
+  function cut({ data, shape }, row, col, margin) {
+    const [height, width] = shape.slice(-2);
+    const [rows, cols] = [row, col].map((tile) => tile.stop - tile.start + 2 * margin);
+    const channels = data.length / (height * width);
+    const out = new data.constructor(channels * rows * cols);
+    const inside = (value, end) => Math.min(Math.max(value, 0), end - 1);
+    const xs = Array.from({ length: cols }, (_, x) => inside(col.start - margin + x, width));
+    let at = 0;
+    for (let k = 0; k < channels; k++) for (let y = 0; y < rows; y++) {
+      const line = (k * height + inside(row.start - margin + y, height)) * width;
+      for (const x of xs) out[at++] = data[line + x];
+    }
+    return out;
+  }
+
+  const widened = (image) => {
+    const [row, col] = image.shape.slice(-2).map((stop) => ({ start: 0, stop }));
+    return cut(image, row, col, FILTER_MARGIN);
+  };
+
+  function paste(out, [height, width], tile, row, col) {
+    const [rows, cols] = [row, col].map((t) => t.stop - t.start);
+    for (let k = 0; k < tile.length / (rows * cols); k++)
+      for (let y = row.keepStart; y < row.keepStop; y++) {
+        const line = (k * rows + y - row.start) * cols - col.start;
+        out.set(tile.subarray(line + col.keepStart, line + col.keepStop),
+          (k * height + y) * width + col.keepStart);
+      }
+  }
+
+  const live = {
+    offers: {},
+    megabytes: (name) => sum(missing(name).map(size)) / 1e6,
+    unsupported, load, close,
+    receive: (name, index, text) => { (pieces[name] ??= [])[index] = text; },
+  };
+  root.dcfnetLive = live;
+})(window);

@@ -1,0 +1,87 @@
+"""The files that bring a network into a page: their sizes, their licences, and the rounding."""
+
+import base64
+import gzip
+import hashlib
+import re
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+
+import dcfnet
+from dcfnet.show.live import pack, rounded, write
+
+VENDOR = files("dcfnet.show.live").joinpath("vendor")
+CLICK = {"narrow": 7e6, "paper": 13e6}
+"""The most bytes that a click may ask for."""
+
+
+@pytest.fixture(scope="session")
+def packed(models):
+    return pack(models)
+
+
+def scripts(packed, name):
+    return [text for file, text in packed.items() if file.startswith(f"live/{name}-")]
+
+
+@pytest.mark.parametrize("name", CLICK)
+def test_a_click_asks_for_no_more_than_the_button_may_say(name, packed):
+    bytes_ = sum(len(text) for text in scripts(packed, "runtime") + scripts(packed, name))
+    assert bytes_ < CLICK[name]
+    assert max(map(len, packed.values())) < 1.1e6  # so that progress can be shown
+    for file in packed:
+        assert file in packed["live.js"] or not file.startswith(f"live/{name}-")
+
+
+def test_scripts_hold_what_they_say(packed):
+    pieces = [re.search(r'"([^"]*)"\);\n$', text)[1] for text in scripts(packed, "narrow")]
+    content = gzip.decompress(b"".join(map(base64.b64decode, pieces)))
+    assert int.from_bytes(content[:4], "little") < len(content)
+    assert content[4:].startswith(b'{"title": "DCFNet", "bands": 8, "gates": ["pcft1", "pcft2"')
+    wasm = [re.search(r'"([^"]*)"\);\n$', text)[1] for text in scripts(packed, "runtime")[1:]]
+    assert gzip.decompress(b"".join(map(base64.b64decode, wasm))).startswith(b"\0asm")
+
+
+def test_the_runtime_is_the_one_that_its_record_names_and_brings_its_licences(packed):
+    said = dict(
+        re.findall(r"^([0-9a-f]{64})  (\S+)$", VENDOR.joinpath("VERSION").read_text(), re.M)
+    )
+    compressed = VENDOR.joinpath("ort.wasm.gz").read_bytes()
+    found = {
+        "ort.js": VENDOR.joinpath("ort.js").read_bytes(),
+        "ort.wasm.gz": compressed,
+        "ort.wasm": gzip.decompress(compressed),
+    }
+    assert {hashlib.sha256(content).hexdigest(): name for name, content in found.items()} == said
+    assert "MIT License" in packed["live/LICENSE"]
+    assert "THIRD PARTY" in packed["live/ThirdPartyNotices.txt"].upper()
+
+
+@pytest.mark.parametrize("name", CLICK)
+def test_rounding_changes_the_image_by_hundredths_of_a_digital_number(name, models, patches):
+    model = models[name]
+    near = rounded(model)
+    assert not torch.equal(near.stem[1].conv.weight, model.stem[1].conv.weight)
+    for patch in patches:
+        off = np.abs(dcfnet.fuse(near, patch) - dcfnet.fuse(model, patch)).max()
+        assert 0 < off < 0.05
+
+
+def test_a_rounded_network_is_not_rounded_further(models):
+    once = rounded(models["narrow"])
+    twice = rounded(once)
+    for name, weight in once.state_dict().items():
+        assert torch.allclose(weight, twice.state_dict()[name], rtol=1e-6, atol=0), name
+
+
+def test_files_are_written_whole(models, tmp_path):
+    sizes = write(tmp_path, {"narrow": models["narrow"]})
+    assert sizes == {
+        path.relative_to(tmp_path).as_posix(): path.stat().st_size
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    assert {"live.js", "live/narrow-0.js", "live/runtime-0.js", "live/LICENSE"} <= sizes.keys()
