@@ -23,7 +23,8 @@ def data_dir() -> Path:
     """
     if chosen := os.environ.get("DCFNET_DATA"):
         try:
-            Path(chosen).exists()
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                Path(chosen).stat()  # `exists` says no where it does not know, from Python 3.14 on
         except OSError as error:  # the name is too long, or its folder may not be read
             raise DataError(
                 f"the environment variable DCFNET_DATA names no folder ({error!s:.100}): set it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -152,6 +153,8 @@ def batch_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_run,
+        # A fork server, the default from Python 3.14 on, dies of what its readers ignore.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # without one it takes from torch's chance
     )
