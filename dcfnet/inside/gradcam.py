@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, Self
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcfnet.inside.hooks import replaced, require_parts
+from dcfnet.inside.hooks import as_used, replaced, require_parts
 
 __all__ = ["GradCAM", "LayerMaps", "Region"]
 
@@ -160,7 +160,7 @@ class GradCAM:
         self.close()
         kept: dict[str, Tensor] = {}
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_as_used(self.model))
+            stack.enter_context(as_used(self.model))
             hooks = {layer: self._keep_in(kept, layer) for layer in self.layers}
             stack.enter_context(replaced(self.model, hooks))
             stack.enter_context(torch.inference_mode(False))
@@ -302,21 +302,6 @@ class GradCAM:
         within = self.model.get_submodule(layer).named_modules(prefix=layer)
         inside = [name for name, _ in within][1:]
         return f", for example {' or '.join(map(repr, inside[:3]))}" if inside else ""
-
-
-@contextlib.contextmanager
-def _as_used(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and parameters that record no derivatives; afterwards all as it was."""
-    training = {module: module.training for module in model.modules()}
-    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    try:
-        model.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for parameter, mode in learned.items():
-            parameter.requires_grad_(mode)
 
 
 def _band_weights(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dcfnet.errors import unknown
 
-__all__ = ["activations", "kept", "replaced", "require_parts"]
+__all__ = ["activations", "as_used", "kept", "replaced", "require_parts"]
 
 
 def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
@@ -27,6 +27,21 @@ def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
             said = unknown(f"layer of {type(model).__name__}", name, known)
             raise ValueError(f"{said}; model.named_modules() lists all")
     return names
+
+
+@contextlib.contextmanager
+def as_used(model: nn.Module) -> Iterator[None]:
+    """Eval mode, and parameters that record no derivatives; afterwards all as it was."""
+    training = {module: module.training for module in model.modules()}
+    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        for parameter, mode in learned.items():
+            parameter.requires_grad_(mode)
 
 
 @contextlib.contextmanager

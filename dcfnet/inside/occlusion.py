@@ -1,0 +1,165 @@
+"""What a fused image loses with an input, with some ground, or with all that lies further off.
+
+An attribution argues from derivatives. Here nothing is argued: the network is run again without
+the thing in question, and what changes is measured.
+
+Reference:
+    M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcfnet.errors import unknown
+from dcfnet.imagery.filters import mtf_filter
+from dcfnet.imagery.wald import Sample
+from dcfnet.inside.attribution import Images, Target
+from dcfnet.inside.hooks import as_used, replaced
+
+__all__ = ["HOW", "How", "keyhole", "occlusion", "without"]
+
+How = Literal["mean", "elsewhere", "blurred"]
+HOW: tuple[How, ...] = ("mean", "elsewhere", "blurred")
+
+
+def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Sample:
+    """A sample that has lost one of the three images that a network takes.
+
+    Args:
+        sample: Whose other images and whose truth stay.
+        name: Of the image.
+        how: What stands in its place. ``"mean"``: its mean, band by band. ``"elsewhere"``: the
+            same image of other ground, half a region further down. ``"blurred"``: itself, with
+            the detail that a four times coarser sensor would keep (the MTF of the bands'
+            average, see `dcfnet.imagery.wald`).
+
+    Raises:
+        ValueError: There is no such image, or no such stand-in.
+    """
+    if name not in Images._fields:
+        raise ValueError(unknown("input", name, Images._fields))
+    image: np.ndarray = getattr(sample, name)
+    bands = image.astype(np.float32).reshape(-1, *image.shape[-2:])
+    if how == "mean":
+        put = np.broadcast_to(bands.mean(axis=(-2, -1), keepdims=True), bands.shape)
+    elif how == "elsewhere":
+        put = np.roll(bands, bands.shape[-2] // 2, axis=-2)
+    elif how == "blurred":
+        gains = sample.sensor.mtf_gains
+        put = mtf_filter(bands, [float(np.mean(gains))] * len(bands))
+    else:
+        raise ValueError(unknown("stand-in", how, HOW))
+    changed: dict[str, Any] = {name: put.reshape(image.shape).astype(np.float32)}
+    return replace(sample, **changed)
+
+
+@torch.no_grad()
+def occlusion(
+    model: nn.Module,
+    images: Iterable[Tensor],
+    target: Target,
+    *,
+    part: str | None = None,
+    cells: int = 8,
+    fill: Literal["mean", "zero"] = "mean",
+) -> np.ndarray:
+    """By how much a number falls when one cell of a grid of cells after the other is covered.
+
+    Args:
+        model: Any network of this package; looked at in eval mode.
+        images: ``pan, ms, lms``, B of them.
+        target: The number, see `dcfnet.inside.attribution`.
+        part: Where the cell is covered: in what this module returns or, unless given, in all
+            three inputs at once.
+        cells: Along each axis; a number that divides the rows and columns of what is covered.
+        fill: What covers it: the mean of each channel, or 0.
+
+    Returns:
+        target of the whole minus target with the cell covered, (B, cells, cells).
+
+    Raises:
+        ValueError: An image cannot be divided into so many cells, or there is no such part or
+            fill.
+    """
+    images = Images(*images)
+    fills: dict[str, Callable[[Tensor], Tensor]] = {
+        "mean": lambda image: image.mean(dim=(-2, -1), keepdim=True),
+        "zero": lambda image: image.new_zeros(()),
+    }
+    if fill not in fills:
+        raise ValueError(unknown("fill", fill, fills))
+
+    def covered(image: Tensor, row: int, col: int) -> Tensor:
+        height, width = image.shape[-2:]
+        if height % cells or width % cells:
+            raise ValueError(
+                f"an image of {height} x {width} pixels cannot be divided into {cells} x {cells} "
+                "cells: pass a number that divides both"
+            )
+        h, w = height // cells, width // cells
+        changed = image.clone()
+        cell = changed[..., row * h : (row + 1) * h, col * w : (col + 1) * w]
+        cell.copy_(fills[fill](image).expand_as(cell))
+        return changed
+
+    def run(row: int, col: int) -> Tensor:
+        if part is None:
+            return target(model(*(covered(image, row, col) for image in images)))
+        with replaced(model, {part: lambda output: covered(output, row, col)}):
+            return target(model(*images))
+
+    with as_used(model):
+        whole = target(model(*images))
+        falls = [[whole - run(row, col) for col in range(cells)] for row in range(cells)]
+    return torch.stack([torch.stack(row, -1) for row in falls], -2).cpu().numpy()
+
+
+@torch.no_grad()
+def keyhole(
+    model: nn.Module,
+    images: Iterable[Tensor],
+    fill: Iterable[Tensor],
+    rows: slice,
+    cols: slice,
+    margin: int,
+) -> Tensor:
+    """A window of the fused image, where all that lies further away is something else.
+
+    Args:
+        model: Any network of this package; looked at in eval mode.
+        images: ``pan, ms, lms``, B of them.
+        fill: What stands further away, of the same shapes, for example another patch.
+        rows: The window; start and stop are multiples of 4.
+        cols: Likewise.
+        margin: PAN pixels around the window that stay as they are, a multiple of 4.
+
+    Returns:
+        (B, C, rows, columns) of the window.
+
+    Raises:
+        ValueError: The window or the margin cuts through an MS pixel.
+    """
+    edges = (rows.start, rows.stop, cols.start, cols.stop, margin)
+    if any(edge % 4 for edge in edges):
+        raise ValueError(f"window and margin must be multiples of 4 pixels, got {edges}")
+    seen = []
+    for image, other, scale in zip(images, fill, (1, 4, 1), strict=True):
+        top, bottom, left, right = (edge // scale for edge in edges[:4])
+        around = margin // scale
+        hole = (
+            ...,
+            slice(max(top - around, 0), bottom + around),
+            slice(max(left - around, 0), right + around),
+        )
+        put = other.clone()
+        put[hole] = image[hole]
+        seen.append(put)
+    with as_used(model):
+        return model(*seen)[..., rows, cols]
