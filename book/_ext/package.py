@@ -34,7 +34,10 @@ def describe(name: str, level: int) -> str:
         f"```{{eval-rst}}\n.. automodule:: {name}\n{options}```\n"
     )
     for part in pkgutil.iter_modules(parts or []):
-        text += describe(f"{name}.{part.name}", level + 1)
+        if (
+            part.name != "command"
+        ):  # what `dcfnet --help` says, written for a terminal
+            text += describe(f"{name}.{part.name}", level + 1)
     return text
 
 
@@ -45,7 +48,8 @@ def write_page(app: Sphinx, page: str, source: list[str]) -> None:
         rooms = tools["importlinter"]["contracts"][0]["layers"]
         source[0] += first_names()
         for room in reversed(rooms):
-            source[0] += describe(f"dcfnet.{room}", 2)
+            if room != "cli":
+                source[0] += describe(f"dcfnet.{room}", 2)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
