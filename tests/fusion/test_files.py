@@ -120,6 +120,7 @@ def test_a_killed_process_is_resumed_to_the_same_file(network, files, tmp_path, 
 import os, signal, torch
 from dcfnet import WV3, build_network
 from dcfnet.fusion.files import fuse_files
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 model = build_network("dcfnet", width=0.125)
 model.load_state_dict(torch.load({str(weights)!r}))
 def kill(row, rows):
