@@ -279,9 +279,9 @@ def _along(
 
 
 def gini(values: np.ndarray) -> float:
-    """Gini's coefficient of the sizes |v| of n values: 0 if all are equal, 1 - 1/n if one is all.
+    """Gini's coefficient of sizes ``|v|`` of n values: 0 if all are equal, 1 - 1/n if one is.
 
-    It is the mean of | |v_i| - |v_j| | over all i and j, divided by twice the mean of |v|.
+    It is the mean of ``| |v_i| - |v_j| |`` over all i and j, divided by twice the mean of ``|v|``.
 
     Raises:
         ValueError: All values are 0.
