@@ -4,6 +4,7 @@ import torch
 from dcfnet import WV3, build_network
 from dcfnet.imagery.simulated.camera import simulate_scene
 from tests.support.rasters import write_tif
+from tests.support.tiles import Local
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,12 @@ def network():
     with torch.no_grad():
         model.head.out.weight.normal_(0, 0.003)
     return model.eval()
+
+
+@pytest.fixture
+def quick():
+    """A network of two layers, where it does not matter which one it is."""
+    return Local()
 
 
 @pytest.fixture(scope="session")

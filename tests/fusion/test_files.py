@@ -51,9 +51,9 @@ def test_a_file_is_the_array_rounded_at_any_size(tmp_path_factory, job, nodata, 
     assert leftovers(folder) == []
 
 
-def fuse(network, files, out, **options):
+def fuse(quick, files, out, **options):
     options = {"tile": 128, "overlap": 16, "device": "cpu"} | options
-    return fuse_files(network, *files, out, WV3, **options)
+    return fuse_files(quick, *files, out, WV3, **options)
 
 
 def read(path):
@@ -150,15 +150,15 @@ def test_work_of_other_settings_is_not_resumed(network, files, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing_half(
-    network, files, tmp_path, file_size
+    quick, files, tmp_path, file_size
 ):
     out = tmp_path / "out.tif"
     with pytest.raises(OSError, match="GiB free"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
-        fuse(network, files, out)
+        fuse(quick, files, out)
     file_size(100_000)  # less than the work file needs
     with pytest.raises(OSError):
-        fuse(network, files, out)
+        fuse(quick, files, out)
     assert not out.exists()
 
 
@@ -171,24 +171,25 @@ def file_size():
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [1, 4], ids=["on the way", "at the end"])
-def test_a_disk_that_fills_up_costs_no_finished_row(network, files, tmp_path, file_size, row):
+def test_a_disk_that_fills_up_costs_no_finished_row(quick, files, tmp_path, file_size, row):
     """Row 4 is the last; then the result itself finds no room."""
     out, rows = tmp_path / "out.tif", []
     with pytest.raises(OSError, match="cannot write .*out.tif.*is the disk full"):
-        fuse(network, files, out, on_row=lambda number, _: number == row and file_size(200_000))
+        fuse(quick, files, out, on_row=lambda number, _: number == row and file_size(200_000))
     assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work", ".out.tif.work.hdr"]
     file_size(-1)
-    fuse(network, files, out, on_row=lambda number, _: rows.append(number))
+    fuse(quick, files, out, on_row=lambda number, _: rows.append(number))
     assert rows == [*range(row + 1, 5)] and leftovers(tmp_path) == []
-    np.testing.assert_array_equal(read(out), read(fuse(network, files, tmp_path / "whole.tif")))
+    np.testing.assert_array_equal(read(out), read(fuse(quick, files, tmp_path / "whole.tif")))
 
 
 class GdalError(Exception):
     """Like GDAL's own errors, some of which rasterio lets through."""
 
 
-def test_an_error_of_gdals_own_at_the_end_costs_no_work(network, files, tmp_path, monkeypatch):
+def test_an_error_of_gdals_own_at_the_end_costs_no_work(quick, files, tmp_path, monkeypatch):
     copy = rasterio.shutil.copy
 
     def fail(source, target, driver, **options):
@@ -200,37 +201,37 @@ def test_an_error_of_gdals_own_at_the_end_costs_no_work(network, files, tmp_path
     out, rows = tmp_path / "out.tif", []
     with monkeypatch.context() as patch, pytest.raises(OSError, match="is the disk full"):
         patch.setattr(rasterio.shutil, "copy", fail)
-        fuse(network, files, out)
+        fuse(quick, files, out)
     assert sorted(leftovers(tmp_path)) == [".out.tif.journal", ".out.tif.work", ".out.tif.work.hdr"]
-    fuse(network, files, out, on_row=lambda row, _: rows.append(row))
+    fuse(quick, files, out, on_row=lambda row, _: rows.append(row))
     assert read(out).shape == (8, 384, 384) and rows == [] == leftovers(tmp_path)
 
 
-def test_another_no_data_value_is_kept(network, scene, tmp_path):
+def test_another_no_data_value_is_kept(quick, scene, tmp_path):
     ms = scene.ms.copy()
     ms[:, :8] = 65535
     files = (
         write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=65535),
         write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
     )
-    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         image = file.read()
         assert file.nodata == 65535
     assert (image[:, :32] == 65535).all() and (image[:, 32:] <= 2047).all()
 
 
-def test_what_a_mask_hides_is_no_data_of_the_result(network, files, tmp_path):
+def test_what_a_mask_hides_is_no_data_of_the_result(quick, files, tmp_path):
     for path, scale in zip(files, (1, 4), strict=True):
         with rasterio.open(path, "r+") as file:
             mask = np.full(file.shape, 255, np.uint8)
             mask[: 10 * scale] = 0
             file.write_mask(mask)
-    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         assert not file.dataset_mask()[:40].any() and file.dataset_mask()[40:].all()
         assert file.files == [str(tmp_path / "out.tif")]
 
 
-def test_where_a_band_is_missing_is_no_data_of_the_result(network, scene, tmp_path):
+def test_where_a_band_is_missing_is_no_data_of_the_result(quick, scene, tmp_path):
     ms = scene.ms.copy()
     for band in range(8):
         ms[band, : 8 + band % 4] = 65535
@@ -238,25 +239,25 @@ def test_where_a_band_is_missing_is_no_data_of_the_result(network, scene, tmp_pa
         write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=65535),
         write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
     )
-    image = read(fuse(network, files, tmp_path / "out.tif"))
+    image = read(fuse(quick, files, tmp_path / "out.tif"))
     assert (image[:, :44] == 65535).all() and (image[:, 44:] <= 2047).all()
 
 
 @pytest.mark.parametrize("nodata", [None, np.nan, -1e30])
-def test_whole_numbers_in_floats_give_the_same_result(network, scene, files, tmp_path, nodata):
+def test_whole_numbers_in_floats_give_the_same_result(quick, scene, files, tmp_path, nodata):
     ms = scene.ms.astype(np.float32)
     ms[:, :5] = 0 if nodata is None else nodata
     floats = write_tif(tmp_path / "floats.tif", ms, 1.2, nodata=nodata)
     cut = scene.ms.copy()
     cut[:, :5] = 0
     whole = write_tif(tmp_path / "whole.tif", cut, 1.2)
-    with rasterio.open(fuse(network, (floats, files[1]), tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, (floats, files[1]), tmp_path / "out.tif")) as file:
         assert set(file.dtypes) == {"uint16"} and file.nodata == 0
-        expected = read(fuse(network, (whole, files[1]), tmp_path / "expected.tif"))
+        expected = read(fuse(quick, (whole, files[1]), tmp_path / "expected.tif"))
         np.testing.assert_array_equal(file.read(), expected)
 
 
-def test_tags_scales_and_units_of_ms_describe_the_result(network, files, tmp_path):
+def test_tags_scales_and_units_of_ms_describe_the_result(quick, files, tmp_path):
     with rasterio.open(files[0], "r+") as file:
         file.update_tags(TIFFTAG_COPYRIGHT="(c) someone", NODATA_VALUES="1 " * 8, mission="own")
         file.update_tags(TIFFTAG_SOFTWARE="another")
@@ -265,7 +266,7 @@ def test_tags_scales_and_units_of_ms_describe_the_result(network, files, tmp_pat
         file.units = ("W",) * 8
     with rasterio.open(files[1], "r+") as file:
         file.update_tags(AREA_OR_POINT="Point")
-    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         tags = {"TIFFTAG_COPYRIGHT": "(c) someone", "mission": "own", "AREA_OR_POINT": "Point"}
         assert file.tags() == tags
         assert file.tags(2)["wavelength"] == "480" and "STATISTICS_MEAN" not in file.tags(2)
@@ -275,10 +276,10 @@ def test_tags_scales_and_units_of_ms_describe_the_result(network, files, tmp_pat
             assert file.transform == pan.transform
 
 
-def test_rpcs_and_control_points_are_handed_on(network, scene, files, tmp_path):
+def test_rpcs_and_control_points_are_handed_on(quick, scene, files, tmp_path):
     cut = tmp_path / "cut.tif"
     write_tif(cut, scene.pan[None, 8:], 0.3, shift=(0, -2.4), rpcs=RPCS)
-    with rasterio.open(fuse(network, (files[0], cut), tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, (files[0], cut), tmp_path / "out.tif")) as file:
         assert file.rpcs == RPCS and file.transform.f == pytest.approx(CORNER[1] - 2.4)
     bare = {"transform": Affine.identity(), "crs": "EPSG:4326"}
     points = [
@@ -290,7 +291,7 @@ def test_rpcs_and_control_points_are_handed_on(network, scene, files, tmp_path):
         write_tif(tmp_path / "bare_ms.tif", scene.ms, 1, **bare | {"crs": None}),
         write_tif(tmp_path / "bare_pan.tif", scene.pan[None], 1, **bare, gcps=points),
     )
-    with rasterio.open(fuse(network, pair, tmp_path / "points.tif")) as file:
+    with rasterio.open(fuse(quick, pair, tmp_path / "points.tif")) as file:
         found, crs = file.gcps
         assert crs == "EPSG:4326" and file.transform.is_identity
         assert [(p.row, p.col, p.x, p.y, p.z) for p in found] == [
@@ -298,12 +299,12 @@ def test_rpcs_and_control_points_are_handed_on(network, scene, files, tmp_path):
         ]
 
 
-def test_sizes_that_do_not_fit_are_cropped_to_common_ground(network, scene, tmp_path):
+def test_sizes_that_do_not_fit_are_cropped_to_common_ground(quick, scene, tmp_path):
     files = (
         write_tif(tmp_path / "ms.tif", scene.ms[:, :, :61], 1.2),
         write_tif(tmp_path / "pan.tif", scene.pan[None, 6:, :250], 0.3, shift=(0, -1.8)),
     )
-    with rasterio.open(fuse(network, files, tmp_path / "out.tif")) as file:
+    with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         assert file.shape == (4 * 94, 4 * 61)
         assert file.transform.f == pytest.approx(CORNER[1] - 2.4)
 
@@ -319,88 +320,88 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_pairs_that_do_not_fit_are_refused(network, scene, files, tmp_path, what):
+def test_pairs_that_do_not_fit_are_refused(quick, scene, files, tmp_path, what):
     make, message = BAD[what]
     options = {"image": scene.pan[None], "pixel": 0.3} | make(scene)
     pan = write_tif(tmp_path / "bad.tif", **options)
     with pytest.raises(DataError, match=message):
-        fuse(network, (files[0], pan), tmp_path / "out.tif")
+        fuse(quick, (files[0], pan), tmp_path / "out.tif")
     assert not (tmp_path / "out.tif").exists() and leftovers(tmp_path) == []
 
 
-def test_one_process_at_a_time_makes_a_result(network, files, tmp_path):
+def test_one_process_at_a_time_makes_a_result(quick, files, tmp_path):
     out = tmp_path / "out.tif"
     with FileLock(tmp_path / ".out.tif.lock"), pytest.raises(DataError, match="another process"):
-        fuse(network, files, out)
+        fuse(quick, files, out)
     assert not out.exists()
 
 
-def test_files_are_not_overwritten_unasked(network, files, tmp_path):
+def test_files_are_not_overwritten_unasked(quick, files, tmp_path):
     out = tmp_path / "out.tif"
     out.write_text("mine")
     with pytest.raises(DataError, match="exists already"):
-        fuse(network, files, out)
+        fuse(quick, files, out)
     with pytest.raises(DataError, match="is an input"):
-        fuse(network, files, files[0], overwrite=True)
+        fuse(quick, files, files[0], overwrite=True)
     assert out.read_text() == "mine"
-    fuse(network, files, out, overwrite=True)
+    fuse(quick, files, out, overwrite=True)
     assert read(out).shape == (8, 384, 384)
 
 
-def test_a_file_behind_an_input_is_an_input(network, files, tmp_path):
+def test_a_file_behind_an_input_is_an_input(quick, files, tmp_path):
     """It is not overwritten, and where it has changed interrupted work does not go on."""
     vrt, out = tmp_path / "ms.vrt", tmp_path / "out.tif"
     rasterio.shutil.copy(files[0], vrt, driver="VRT")
     with pytest.raises(DataError, match="is an input"):
-        fuse(network, (vrt, files[1]), files[0], overwrite=True)
+        fuse(quick, (vrt, files[1]), files[0], overwrite=True)
 
     def stop(row, rows):
         raise KeyboardInterrupt
 
     for changed, first in ((False, 2), (True, 1)):
         with pytest.raises(KeyboardInterrupt):
-            fuse(network, (vrt, files[1]), out, on_row=stop)
+            fuse(quick, (vrt, files[1]), out, on_row=stop)
         if changed:
             os.utime(files[0], (1, 1))
         rows: list[int] = []
-        fuse(network, (vrt, files[1]), out, on_row=lambda row, _, rows=rows: rows.append(row))
+        fuse(quick, (vrt, files[1]), out, on_row=lambda row, _, rows=rows: rows.append(row))
         assert rows[0] == first
         out.unlink()
 
 
-def test_files_in_an_archive_are_fused(network, files, tmp_path):
+def test_files_in_an_archive_are_fused(quick, files, tmp_path):
     archive, out = tmp_path / "both.zip", tmp_path / "out.tif"
     with zipfile.ZipFile(archive, "w") as file:
         for path in files:
             file.write(path, path.name)
     pair = f"/vsizip/{archive}/ms.tif", f"zip://{archive}!pan.tif"
     with pytest.raises(DataError, match="is an input"):
-        fuse(network, pair, archive, overwrite=True)
-    expected = read(fuse(network, files, tmp_path / "expected.tif"))
-    np.testing.assert_array_equal(read(fuse(network, pair, out)), expected)
+        fuse(quick, pair, archive, overwrite=True)
+    expected = read(fuse(quick, files, tmp_path / "expected.tif"))
+    np.testing.assert_array_equal(read(fuse(quick, pair, out)), expected)
 
 
 @pytest.mark.parametrize("name", ["/vsimem/out.tif", "https://example.org/out.tif", "out.png"])
-def test_a_name_that_no_geotiff_on_disk_has_is_refused(network, files, tmp_path, name):
+def test_a_name_that_no_geotiff_on_disk_has_is_refused(quick, files, tmp_path, name):
     if name == "out.png":
         name = tmp_path / name
     with pytest.raises(DataError, match=r"no file on a disk|name it .*out\.tif"):
-        fuse(network, files, name)
+        fuse(quick, files, name)
 
 
-def test_a_result_may_have_a_name_that_is_no_text_and_its_folder_may_not(network, files, tmp_path):
+def test_a_result_may_have_a_name_that_is_no_text_and_its_folder_may_not(quick, files, tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9sultat")
     with pytest.raises(DataError, match="no UTF-8 text"):
-        fuse(network, files, f"{name}/out.tif", on_row=lambda *_: pytest.fail("it was fused"))
+        fuse(quick, files, f"{name}/out.tif", on_row=lambda *_: pytest.fail("it was fused"))
     Path(tmp_path, ".r\\xe9sultat.tif.9.part").touch()  # of a process that was killed
-    out = fuse(network, files, f"{name}.tif")
+    out = fuse(quick, files, f"{name}.tif")
     assert out.is_file() and leftovers(tmp_path) == []
-    expected = read(fuse(network, files, tmp_path / "expected.tif"))
+    expected = read(fuse(quick, files, tmp_path / "expected.tif"))
     np.testing.assert_array_equal(read(out.rename(tmp_path / "out.tif")), expected)
 
 
-def test_what_lay_beside_an_older_result_does_not_spoil_the_new_one(network, files, tmp_path):
-    out = fuse(network, files, tmp_path / "out.tif")
+def test_what_lay_beside_an_older_result_does_not_spoil_the_new_one(quick, files, tmp_path):
+    out = fuse(quick, files, tmp_path / "out.tif")
     with rasterio.open(out) as file:
         assert file.dataset_mask().any()
     with (
@@ -409,17 +410,17 @@ def test_what_lay_beside_an_older_result_does_not_spoil_the_new_one(network, fil
     ):
         file.write_mask(np.zeros(file.shape, np.uint8))
     (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset/>")
-    fuse(network, files, out, overwrite=True)
+    fuse(quick, files, out, overwrite=True)
     with rasterio.open(out) as file:
         assert file.dataset_mask().any() and file.files == [str(out)]
     out.unlink()
     (tmp_path / "out.tif.msk").touch()
     with pytest.raises(DataError, match=r"out\.tif\.msk exists already"):
-        fuse(network, files, out)
+        fuse(quick, files, out)
 
 
 @pytest.mark.parametrize("what", ["pipe", "link to itself", "folder", "nothing"])
-def test_what_is_no_file_is_refused(network, files, tmp_path, what):
+def test_what_is_no_file_is_refused(quick, files, tmp_path, what):
     files[1].unlink()
     if what == "pipe":
         os.mkfifo(files[1])  # to open it would wait for ever
@@ -428,7 +429,7 @@ def test_what_is_no_file_is_refused(network, files, tmp_path, what):
     elif what == "folder":
         files[1].mkdir()
     with pytest.raises(DataError, match="cannot read"):
-        fuse(network, files, tmp_path / "out.tif")
+        fuse(quick, files, tmp_path / "out.tif")
     assert leftovers(tmp_path) == []
 
 
@@ -444,40 +445,40 @@ def test_a_network_that_gives_nan_is_refused(files, tmp_path):
     assert leftovers(tmp_path) == []
 
 
-def test_pixel_types_that_numpy_lacks_are_refused(network, files, scene, tmp_path):
+def test_pixel_types_that_numpy_lacks_are_refused(quick, files, scene, tmp_path):
     with rasterio.open(files[1]) as file:
         profile = file.profile | {"dtype": "complex_int16"}
     with rasterio.open(files[1], "w", **profile) as file:
         file.write(scene.pan[None].astype("c8"))
     with pytest.raises(DataError, match="complex_int16 values, expected whole digital numbers"):
-        fuse(network, files, tmp_path / "out.tif")
+        fuse(quick, files, tmp_path / "out.tif")
 
 
-def test_a_result_replaces_files_alone_and_no_input_under_another_name(network, files, tmp_path):
+def test_a_result_replaces_files_alone_and_no_input_under_another_name(quick, files, tmp_path):
     pipe, link, hard = (tmp_path / name for name in ("pipe", "link.tif", "hard.tif"))
     os.mkfifo(pipe)
     link.symlink_to(files[0])
     hard.hardlink_to(files[1])
     with pytest.raises(DataError, match="a folder or a device"):
-        fuse(network, files, pipe, overwrite=True)
+        fuse(quick, files, pipe, overwrite=True)
     for out in (link, hard):
         with pytest.raises(DataError, match="is an input"):
-            fuse(network, files, out, overwrite=True)
+            fuse(quick, files, out, overwrite=True)
     assert pipe.is_fifo() and link.is_symlink()
 
 
-def test_what_a_process_killed_while_writing_left_is_cleared_away(network, files, tmp_path):
+def test_what_a_process_killed_while_writing_left_is_cleared_away(quick, files, tmp_path):
     out = tmp_path / "a [1] & b.tif"
     mine = tmp_path / ".a 1 & b.tif.9.part"  # of another result
     for left in (f".{out.name}.9.part", f".{out.name}.9.part.ovr.tmp", f".{out.name}.lock"):
         (tmp_path / left).touch()
     mine.touch()
-    fuse(network, files, out, tile=384)
+    fuse(quick, files, out, tile=384)
     assert leftovers(tmp_path) == [mine.name]
 
 
 @pytest.mark.parametrize("damaged", [-2, 0, 1e999, 99, "nonsense"])
-def test_a_damaged_journal_is_not_followed(network, scene, tmp_path, damaged):
+def test_a_damaged_journal_is_not_followed(quick, scene, tmp_path, damaged):
     small = scene.crop(slice(0, 16), slice(0, 8))
     files = (
         write_tif(tmp_path / "ms.tif", small.ms, 1.2),
@@ -490,15 +491,15 @@ def test_a_damaged_journal_is_not_followed(network, scene, tmp_path, damaged):
     out, rows, journal = tmp_path / "out.tif", [], tmp_path / ".out.tif.journal"
     tiles = {"tile": 32, "overlap": 4}
     with pytest.raises(KeyboardInterrupt):
-        fuse(network, files, out, on_row=stop, **tiles)
+        fuse(quick, files, out, on_row=stop, **tiles)
     journal.write_text(json.dumps(json.loads(journal.read_text()) | {"rows": damaged}))
-    fuse(network, files, out, on_row=lambda row, total: rows.append(row), **tiles)
+    fuse(quick, files, out, on_row=lambda row, total: rows.append(row), **tiles)
     assert rows == [1, 2, 3]
 
 
-def test_a_truncated_file_is_a_data_error(network, files, tmp_path):
+def test_a_truncated_file_is_a_data_error(quick, files, tmp_path):
     data = files[1].read_bytes()
     files[1].write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="cannot read"):
-        fuse(network, files, tmp_path / "out.tif")
+        fuse(quick, files, tmp_path / "out.tif")
     assert leftovers(tmp_path) == []
