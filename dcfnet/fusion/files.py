@@ -45,7 +45,7 @@ def fuse_files(
     progress: bool = False,
     on_row: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Fuse two GeoTIFFs into a third, of any size in the same memory.
+    """Fuse two GeoTIFFs into a third of any size; in memory is a row of tiles of it.
 
     The result is a cloud-optimised GeoTIFF on PAN's grid, over the ground that MS and PAN share,
     with PAN's ground control points and RPCs, and MS's data type (uint16 instead of floats), band
@@ -169,10 +169,10 @@ def _fuse_rows(
             tqdm(total=total, initial=done * len(cols), unit="tile", disable=not progress) as bar,
             contextlib.closing(workers.fused(source, rows[done:], cols)) as tiles,
         ):
-            for number in range(done + 1, len(rows) + 1):
-                with work.row(number) as write:
-                    for row, col, image, mask in itertools.islice(tiles, len(cols)):
-                        write(image, mask, row.keep_start, col.keep_start)
+            for number, row in enumerate(rows[done:], done + 1):
+                with work.row(number, row) as put:
+                    for _, col, image, mask in itertools.islice(tiles, len(cols)):
+                        put(image, mask, col)
                         bar.update()
                 if on_row:
                     on_row(number, len(rows))

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from glob import escape as escape_glob
 from pathlib import Path
@@ -17,6 +16,7 @@ from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 from dcfnet.errors import DataError
+from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.geotiff import Pair, open_raster
 from dcfnet.paths import beside, written_whole
 
@@ -103,34 +103,38 @@ class WorkRaster:
         return 0
 
     @contextlib.contextmanager
-    def row(self, number: int) -> Iterator[Callable[[np.ndarray, np.ndarray, int, int], None]]:
-        """Write a row of tiles: in the journal it stands when the block ends, safe on the disk.
+    def row(
+        self, number: int, row: Tile
+    ) -> Iterator[Callable[[np.ndarray, np.ndarray, Tile], None]]:
+        """Write a row of tiles: when the block ends it is safe on the disk, and in the journal.
 
         Args:
             number: Which row of tiles, counted from 1.
+            row: Its place.
 
         Yields:
-            A function that writes a tile: fused (C, h, w), mask (h, w), first row and column in MS
-            pixels.
+            A function that takes a tile: fused (C, h, w), mask (h, w), its place in the row.
 
         Raises:
             DataError: The network gave no numbers.
             OSError: The disk did not take everything.
         """
-        written = []
+        (bands, _, width), r = self.shape, self.source.sensor.ratio
+        # Whole lines: of parts of them GDAL would read the rest first.
+        lines = np.empty((bands, r * (row.keep_stop - row.keep_start), width), self.dtype)
+
+        def put(image: np.ndarray, mask: np.ndarray, col: Tile) -> None:
+            lines[:, :, r * col.keep_start : r * col.keep_stop] = self._digital_numbers(image, mask)
+
+        yield put
+        window = Window(0, r * row.keep_start, width, lines.shape[1])
         with open_raster(self.raster, "r+") as file:
-
-            def write(image: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
-                values, r = self._digital_numbers(image, mask), self.source.sensor.ratio
-                window = Window(r * left, r * top, values.shape[2], values.shape[1])
-                file.write(values, window=window)
-                written.append((window, zlib.crc32(values.data)))
-
-            yield write
+            file.write(lines, window=window)
         # GDAL writes when it closes the file, and then says nothing of what the disk refused.
         with open_raster(self.raster) as file:
-            if any(zlib.crc32(file.read(window=window).data) != code for window, code in written):
-                raise OSError(f"cannot write {self.raster}: is the disk full?")
+            for band, expected in enumerate(lines, 1):
+                if not np.array_equal(file.read(band, window=window), expected):
+                    raise OSError(f"cannot write {self.raster}: is the disk full?")
         with self.raster.open("rb+") as raw:
             os.fsync(raw.fileno())
         with written_whole(self.journal) as temporary:
@@ -147,7 +151,7 @@ class WorkRaster:
         values = np.clip(np.rint(image), 1, largest)
         if 1 <= nodata <= largest:
             values[values == nodata] = nodata - 1 if nodata > 1 else 2
-        return np.ascontiguousarray(np.where(mask, values, nodata), self.dtype)
+        return np.where(mask, values, nodata).astype(self.dtype)
 
     def finish(self) -> None:
         """Turn the raw raster into the result.
