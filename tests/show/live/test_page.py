@@ -1,0 +1,222 @@
+"""A network in a page that is read from disk, in Chromium and in Firefox, against torch."""
+
+import json
+import shutil
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dcfnet
+from dcfnet.inside.switches import closed
+from dcfnet.show.live import rounded, write
+from tests.show.live.conftest import regions
+
+EARLY, LATE, TURNED = 2e-3, 1e-4, 0.05  # as in test_graphs.py
+GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0}
+
+
+class Chromium:
+    """A page in Chromium, with the methods of `tests.show.live.firefox.Firefox`."""
+
+    def __init__(self, open_page, address, inside):
+        self.tab = open_page(address, inside=inside)
+        self.wrong = self.tab.wrong
+        self.evaluate = self.tab.page.evaluate
+
+
+@pytest.fixture(scope="session")
+def site(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    write(folder / "_static", models)
+    shutil.copy(Path(__file__).with_name("page.html"), folder)
+    return folder
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def page(request, site):
+    """The page, newly opened in each browser."""
+    inside, address = f"file://{site}/", f"file://{site}/page.html"
+    if request.param == "chromium":
+        yield Chromium(request.getfixturevalue("open_page"), address, inside)
+        return
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox is installed")
+    pytest.importorskip("websocket", reason="the extra test is not installed")
+    from tests.show.live.firefox import firefox
+
+    with firefox(program, request.getfixturevalue("tmp_path"), inside) as browser:
+        browser.open(address)
+        yield browser
+
+
+def click(page):
+    page.evaluate("document.querySelector('button').click()")
+    later = "new Promise((done) => setTimeout(done, 200))"
+    for _ in range(600):
+        if page.evaluate(f"{later}.then(() => document.querySelector('output').textContent)"):
+            return
+        assert not page.wrong
+    raise TimeoutError
+
+
+def image(array):
+    return {"data": np.asarray(array, float).ravel().tolist(), "shape": list(array.shape)}
+
+
+def sample_in_js(sample, **more):
+    return json.dumps({name: image(getattr(sample, name)) for name in ("pan", "ms", "lms")} | more)
+
+
+def fuse_in(page, sample, **more):
+    answer = page.evaluate(f"fuse({sample_in_js(sample, **more)})")
+    return np.array(answer["data"]).reshape(answer["shape"])
+
+
+def test_a_click_brings_the_network_and_it_gives_what_torch_gives(page, models, patches):
+    model = models["narrow"]
+    assert page.evaluate("engine().length") == 0
+    assert page.evaluate("button.textContent") == "Run the network here (5.5 MB)"
+    click(page)
+    assert page.evaluate("engine().length") == 7  # six of the runtime, one of the network
+    steps = page.evaluate("steps")
+    assert [step["step"] for step in steps] == [*["loading"] * 8, "starting", "ready"]
+    assert steps[-1]["bytes"] == steps[-1]["total"] > 5e6
+
+    # The page answers while it loads and computes.
+    one = sample_in_js(patches[0])
+    page.evaluate(
+        f"(async ({{pan, ms, lms}}) => {{ await net.fuse(image(pan), image(ms), image(lms));"
+        f" await net.maps(0); }})({one})"
+    )
+    assert page.evaluate("Math.max(0, ...tasks)") < 100
+
+    off = defaultdict(list)
+    near = rounded(model)
+    layers = list(model.parts())
+    for patch, (name, area) in zip(patches, regions(64, 64).items(), strict=True):
+        fused = fuse_in(page, patch)
+        assert np.abs(fused - dcfnet.fuse(model, patch)).max() < 0.05
+        mask = area.ravel().astype(int).tolist() if name != "whole" else None
+        found = page.evaluate(f"maps({{4: 0.5, 2: 0.5}}, {json.dumps(mask)})")["layers"]
+        with dcfnet.GradCAM(near, layers) as cam:
+            cam(*patch.inputs())
+            expected = cam.maps({4: 0.5, 2: 0.5}, area)
+        assert set(found) == set(expected)
+        for layer, maps in expected.items():
+            largest = float(maps.signed.abs().max())
+            alone = {
+                "features": (maps.features, float(maps.features.abs().max())),
+                "signed": (maps.signed, largest),
+                "after": (maps.map(), largest),
+                "before": (maps.map("before"), float(maps.map("before").max())),
+                "alpha": (maps.alpha, float(maps.alpha.abs().max())),
+            }
+            assert found[layer]["shape"] == list(maps.activations.shape[1:])
+            for kind, (values, scale) in alone.items():
+                error = np.abs(np.array(found[layer][kind]) - values.numpy().ravel()).max()
+                off[layer, kind].append(error / scale)
+    for (layer, kind), errors in off.items():
+        late = layer.startswith(("pcft2", "stage3", "head"))
+        assert statistics.median(errors) < (LATE if late else EARLY), (layer, kind, errors)
+        assert max(errors) < TURNED, (layer, kind, errors)
+    assert not page.wrong
+
+
+def test_gates_tiles_and_words(page, models, patches):
+    model, patch = models["narrow"], patches[1]
+    click(page)
+
+    # A transfer and a PCFT are closed, as in torch.
+    opened, shut = fuse_in(page, patch), fuse_in(page, patch, gates=GATES)
+    fusion = model.stage3.fusion
+    before = fusion.shares().detach().clone()
+    before[0, 2] = 0
+    with pytest.MonkeyPatch.context() as patched, closed(model, "pcft2"):
+        patched.setattr(fusion, "shares", lambda: before)
+        expected = dcfnet.fuse(model, patch)
+    assert np.abs(shut - expected).max() < 0.05
+    assert np.abs(shut - opened).max() > 1
+
+    # A scene in tiles, as the package cuts them; MS is interpolated in the page.
+    whole = dcfnet.load_scene("simulated")
+    scene = dcfnet.Scene(
+        **{
+            **vars(whole),
+            "ms": whole.ms[:, 100:140, 60:84],
+            "pan": whole.pan[400:560, 240:336],
+            "mask": whole.mask[100:140, 60:84],
+        }
+    )
+    pair = ", ".join(
+        f"image({json.dumps(image(array))}, Uint16Array)" for array in (scene.pan, scene.ms)
+    )
+    answer = page.evaluate(
+        f"(async () => {{ const seen = []; const made = await net.fuseWhole({pair}, {{tile: 64,"
+        " onProgress: ({done, total}) => seen.push([done, total])}); return {seen, ...plain(made)};"
+        "})()"
+    )
+    expected = dcfnet.fuse_scene(model, scene, tile=64)
+    assert answer["shape"] == list(expected.shape)
+    assert np.abs(np.array(answer["data"]).reshape(answer["shape"]) - expected).max() < 0.1
+    total = answer["seen"][-1][1]
+    assert answer["seen"] == [[done, total] for done in range(total + 1)]
+
+    stopped = page.evaluate(
+        f"(async () => {{ const stop = new AbortController(); let seen = 0;"
+        f" try {{ await net.fuseWhole({pair}, {{tile: 64, signal: stop.signal,"
+        " onProgress: () => { if (++seen === 2) stop.abort(); }}); } catch (error) {"
+        " return [error.name, seen]; } })()"
+    )
+    assert stopped == ["AbortError", 2]
+
+    # What is wrong is said, and the network goes on.
+    words = {
+        "net.fuse(image({data: [1], shape: [2, 2]}), null)": "pan must have [rows, columns]",
+        "net.maps(9)": "bands must be out of 0 to 7, got 9",
+        "net.maps(1, [1, 2])": "mask must have 4096 entries",
+        "net.maps(1, new Array(4096).fill(0))": "The region holds no pixel",
+        "net.maps(1, null, ['nothing'])": 'has no part "nothing"',
+        "dcfnetLive.load('other')": "expected one of narrow,paper",
+    }
+    for call, sentence in words.items():
+        assert sentence in page.evaluate(f"said(async () => {call})")
+    wrong = f"fuse({sample_in_js(patch, gates={'pcft3': 0})})"
+    assert 'has no gate "pcft3"' in page.evaluate(f"said(async () => {wrong})")
+    assert np.array_equal(fuse_in(page, patch), opened)
+    assert not page.wrong
+
+
+def test_the_paper_s_width_comes_to_the_runtime_that_is_there(open_page, site, models, patches):
+    page = Chromium(open_page, f"file://{site}/page.html", f"file://{site}/")
+    click(page)
+    assert page.evaluate("dcfnetLive.megabytes('paper')") < 8
+    page.evaluate("(async () => { net = await dcfnetLive.load('paper'); })()")
+    fused = fuse_in(page, patches[0])
+    assert np.abs(fused - dcfnet.fuse(models["paper"], patches[0])).max() < 0.05
+    found = page.evaluate("maps(4, null, ['head.concat'])")["layers"]["head.concat"]
+    with dcfnet.GradCAM(rounded(models["paper"]), "head.concat") as cam:
+        cam(*patches[0].inputs())
+        expected = cam.maps(4)["head.concat"].signed.numpy().ravel()
+    assert np.abs(found["signed"] - expected).max() < LATE * np.abs(expected).max()
+    assert not page.wrong
+
+
+def test_a_browser_that_cannot_says_so(open_page, site):
+    page = Chromium(open_page, f"file://{site}/page.html", f"file://{site}/")
+    page.evaluate("delete window.WebAssembly")
+    sentence = page.evaluate("said(() => dcfnetLive.load('narrow'))")
+    assert sentence.startswith("This browser lacks WebAssembly, so it cannot run the network")
+    assert page.evaluate("engine().length") == 0
+
+
+def test_a_file_that_is_missing_is_named(open_page, site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site/_static/live/runtime-2.js").unlink()
+    address = f"file://{tmp_path}/site/"
+    page = Chromium(open_page, f"{address}page.html", address)
+    said = page.evaluate("said(() => dcfnetLive.load('narrow'))")
+    assert "live/runtime-2.js could not be loaded" in said
