@@ -27,7 +27,8 @@
     const singles = shared("bands") ? Array.from({ length: count }, (_, i) => [i]) : [];
     const compared = (shared("parts") ? parts : [part.value])
       .flatMap((name) => [bands, ...singles].map((some) => key(name, some)));
-    return { keys: [...new Set([shown, ...compared])], box, empty: box[0] >= box[1] || box[2] >= box[3] };
+    const empty = box[0] >= box[1] || box[2] >= box[3];
+    return { keys: [...new Set([shown, ...compared])], box, empty };
   }
 
   function showCam(args) {
@@ -53,7 +54,8 @@
     }
     if (most <= least) most = least + 1;
     const values = rectified ? map.values.map((value) => Math.max(value, 0)) : map.values;
-    const palette = kind.value === "signed" ? signed : palettes[colours.options.indexOf(colours.value)];
+    const chosen = palettes[colours.options.indexOf(colours.value)];
+    const palette = kind.value === "signed" ? signed : chosen;
     views.drawMap(args, { ...map, values, low: least, high: most }, palette);
 
     outline.data = { left: [left], right: [right], top: [top], bottom: [bottom] };
@@ -62,7 +64,8 @@
       store: pictures, source: picture, bands: [0, 1, 2].map((i) => 3 * image + i),
     });
     band.disabled = region.disabled = kind.value === "feature";
-    const [lowest, greatest] = [Math.min, Math.max].map((pick) => number(values.reduce((a, b) => pick(a, b))));
+    const [lowest, greatest] = [Math.min, Math.max].map(
+      (better) => number(values.reduce((a, b) => better(a, b))));
     words.text = `${facts[parts.indexOf(part.value)]} The map runs from ${lowest} to ${greatest}.`;
   }
 

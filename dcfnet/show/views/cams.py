@@ -117,6 +117,7 @@ def _face(
 
     Which map is shown, in which colours and with which words, cams.js decides for both.
     """
+    live = asked is not None
     pictures = atlas.pictures()
     picture = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})
     outline = ColumnDataSource({"left": [0], "right": [1], "top": [0], "bottom": [1]})
@@ -132,23 +133,7 @@ def _face(
             edges = {side: side for side in outline.data}
             plot.quad(**edges, source=outline, fill_color=None, line_color=colour, line_width=width)
 
-    live = asked is not None
-    bands = [f"{i + 1} {band}" for i, band in enumerate(atlas.sensor.bands)]
-    red = atlas.sensor.rgb[0]
-    pressed = CheckboxButtonGroup(labels=bands, active=[red], name="Bands, their maps summed")
-    regions = [*places, "your own box"] if live else list(places)
-    scales = list(_SCALES.items())
-    kind_options = [(kind, KINDS[kind]) for kind in kinds]
-    shown = {
-        "patch": choice("Patch", list(atlas.patches), 150),
-        "part": part_chooser(atlas.parts, 410),
-        "band": pressed if live else choice("Band", bands, 110, value=red),
-        "region": choice("Averaged over", regions, 150),
-        "look": choice("Image", list(pictures), 140),
-        "colours": Select(title="Colour map", value="viridis", options=list(PALETTES), width=120),
-        "sharing": Select(title="Colour scale", value="bands", options=scales, width=185),
-        "kind": Select(title="Shown", value="after", options=kind_options, width=220),
-    }
+    shown = _choices(atlas, places, kinds, list(pictures), live)
     sides = {"rows": atlas.height, "columns": atlas.width}
     sliders = {
         side: RangeSlider(title=side.title(), start=0, end=end, value=(0, end), width=180)
@@ -193,9 +178,9 @@ def _face(
     opacity.js_on_change("value", fade)
     heading = words("Bands, their maps summed", margin=(0, 5, 0, 5))
     above = [
-        column(heading, control) if control is pressed else control
-        for control in shown.values()
-        if not isinstance(control, Select) or len(control.options) > 1 or control is shown["part"]
+        control if isinstance(control, Select) else column(heading, control)
+        for name, control in shown.items()
+        if name in ("part", "band") or len(control.options) > 1
     ]
     return column(
         controls(*above, opacity),
@@ -203,3 +188,26 @@ def _face(
         side_by_side(overlay, titled(title, beside)),
         sizing_mode="stretch_width",
     )
+
+
+def _choices(
+    atlas: CamAtlas, places: Places, kinds: Iterable[str], looks: Sequence[str], live: bool
+) -> dict[str, LayoutDOM]:
+    """The controls that ask for another picture, by the names that cams.js knows them by."""
+    bands = [f"{i + 1} {band}" for i, band in enumerate(atlas.sensor.bands)]
+    red = atlas.sensor.rgb[0]
+    regions = [*places, "your own box"] if live else list(places)
+    named = [(kind, KINDS[kind]) for kind in kinds]
+    scales = list(_SCALES.items())
+    return {
+        "patch": choice("Patch", list(atlas.patches), 150),
+        "part": part_chooser(atlas.parts, 410),
+        "band": CheckboxButtonGroup(labels=bands, active=[red], name="Bands, their maps summed")
+        if live
+        else choice("Band", bands, 110, value=red),
+        "region": choice("Averaged over", regions, 150),
+        "look": choice("Image", looks, 140),
+        "colours": Select(title="Colour map", value="viridis", options=list(PALETTES), width=120),
+        "sharing": Select(title="Colour scale", value="bands", options=scales, width=185),
+        "kind": Select(title="Shown", value="after", options=named, width=220),
+    }
