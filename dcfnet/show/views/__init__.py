@@ -13,12 +13,13 @@ from dcfnet.show.views.panels import (
     column,
     controls,
     image_panel,
+    led_by,
     palette_chooser,
     side_by_side,
 )
 from dcfnet.show.views.parts import part_explorer
 from dcfnet.show.views.results import photographs, two_results
-from dcfnet.show.views.spectrum import spectrum_probe
+from dcfnet.show.views.spectrum import band_explorer, spectrum_probe
 from dcfnet.show.views.view import LiveView, View
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Panel",
     "View",
     "band_composite",
+    "band_explorer",
     "bars",
     "cam_explorer",
     "column",
@@ -35,6 +37,7 @@ __all__ = [
     "convergence",
     "frame_panels",
     "image_panel",
+    "led_by",
     "palette_chooser",
     "part_explorer",
     "photographs",

@@ -42,6 +42,7 @@ __all__ = [
     "controls",
     "frame",
     "image_panel",
+    "led_by",
     "map_panel",
     "palette_chooser",
     "put_image",
@@ -300,3 +301,9 @@ def side_by_side(*items: Panel | LayoutDOM, narrow: bool = False) -> LayoutDOM:
     layouts = [item.layout if isinstance(item, Panel) else item for item in items]
     classes = ["dcf-beside", "dcf-narrow"] if narrow else ["dcf-beside"]
     return row(*layouts, sizing_mode="stretch_width", css_classes=classes)
+
+
+def led_by(handles: Sequence[LayoutDOM], *rows: Panel | LayoutDOM) -> LayoutDOM:
+    """Rows of a view below the controls that lead them."""
+    layouts = [item.layout if isinstance(item, Panel) else item for item in rows]
+    return column(controls(*handles), *layouts, sizing_mode="stretch_width")

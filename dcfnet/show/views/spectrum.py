@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,49 @@ from bokeh.events import Tap
 from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Range1d, Slider
 from bokeh.plotting import figure
 
-from dcfnet.show.views.composites import TEAL
-from dcfnet.show.views.panels import Panel
+from dcfnet.imagery.composite import stretch
+from dcfnet.imagery.scene import Scene
+from dcfnet.show.views.composites import TEAL, band_composite
+from dcfnet.show.views.panels import (
+    Panel,
+    controls,
+    image_panel,
+    led_by,
+    palette_chooser,
+    side_by_side,
+)
 from dcfnet.show.views.store import quantise
 from dcfnet.show.views.view import call, respond, when_shown
 
-__all__ = ["spectrum_probe"]
+__all__ = ["band_explorer", "spectrum_probe"]
+
+
+def band_explorer(
+    window: Scene, limits: np.ndarray, presets: Mapping[str, Sequence[int]]
+) -> LayoutDOM:
+    """A window's bands as red, green and blue, PAN beside it, and the spectrum of any pixel.
+
+    Args:
+        window: A small scene whose sensor knows its bands' wavelengths.
+        limits: (C, 2), see `dcfnet.imagery.composite.band_limits`.
+        presets: Name to three bands, from 0; the first is shown.
+    """
+    sensor = window.sensor
+    photo, choices = band_composite(
+        stretch(window.ms, limits), sensor.band_names, presets, title="MS"
+    )
+    pan = image_panel(
+        np.minimum(window.pan, np.quantile(window.pan, 0.99)),
+        title="PAN",
+        share=photo,
+        extent=window.mask.shape,
+        palette="grey",
+        unit="digital numbers",
+    )
+    names, unit = sensor.band_names, "digital number"
+    plot, at = spectrum_probe(photo, window.ms, sensor.centres, names=names, value_name=unit)
+    palette = palette_chooser(pan, title="PAN's colour map")
+    return led_by([*choices, palette], side_by_side(photo, pan), controls(*at), plot)
 
 
 def spectrum_probe(

@@ -5,7 +5,9 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra book is not installed")
 
+import dcfnet
 import dcfnet.show.views as ex
+from dcfnet.imagery.composite import band_limits
 from tests.show.views.conftest import NAMES
 from tests.support.views import drive, open_view
 
@@ -23,6 +25,17 @@ def spectra(bands):
 def test_every_control_answers(bands, tmp_path, open_page):
     tab, view = open_view(spectra(bands), tmp_path, open_page)
     assert drive(view) == 2
+    assert tab.wrong == []
+
+
+def test_a_scene_brings_its_bands_its_pan_and_its_spectra(tmp_path, open_page):
+    window = dcfnet.load_scene("simulated").crop(slice(96, 128), slice(128, 160))
+    layout = ex.band_explorer(
+        window, band_limits(window.ms), {"natural": (4, 2, 1), "infrared": (6, 4, 2)}
+    )
+    tab, view = open_view(layout, tmp_path, open_page)
+    assert view.locator("[role=group]").count() == 2
+    assert drive(view) == 7
     assert tab.wrong == []
 
 
