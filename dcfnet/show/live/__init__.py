@@ -1,9 +1,12 @@
 """A network that runs in the reader's page: no kernel, no server, no connection.
 
 `pack` makes the files; ``engine.js`` is what a page calls, ``worker.js`` what computes there.
+`page` is the frame of the pieces that a reader meets, of which `apart` is one.
 """
 
+from dcfnet.show.live.apart import apart
 from dcfnet.show.live.pack import pack, rounded, write
+from dcfnet.show.live.page import LivePage, networks
 from dcfnet.show.live.ready import gate_names
 
-__all__ = ["gate_names", "pack", "rounded", "write"]
+__all__ = ["LivePage", "apart", "gate_names", "networks", "pack", "rounded", "write"]

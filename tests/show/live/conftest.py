@@ -1,18 +1,67 @@
 """Two networks, patches to fuse, and regions to ask about."""
 
+import contextlib
+import functools
+
 import numpy as np
 import pytest
 import torch
 
 import dcfnet
-
-RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
+from dcfnet.show.live import networks, write
+from tests.support.pages import Chromium, find_firefox, write_page
 
 
 @pytest.fixture(scope="session")
 def models():
     """By width, the networks that pages offer."""
-    return {name: dcfnet.load_trained(run) for name, run in RUNS.items()}
+    return networks()
+
+
+@pytest.fixture(scope="session")
+def site(models, tmp_path_factory):
+    """A folder with all that a page needs to run them."""
+    folder = tmp_path_factory.mktemp("site")
+    write(folder / "_static", models)
+    return folder
+
+
+@pytest.fixture
+def opened_at(request, site, tmp_path):
+    """Opens an address of the site in a browser: a page with `evaluate` and `wrong`."""
+    with contextlib.ExitStack() as stack:
+
+        def open_at(browser, address, **options):
+            inside = f"file://{site}/"
+            if browser == "chromium":
+                open_page = request.getfixturevalue("open_page")
+                return Chromium(open_page, address, inside, **options)
+            program = find_firefox()
+            from tests.show.live.firefox import firefox
+
+            page = stack.enter_context(firefox(program, tmp_path, inside))
+            page.open(address)
+            return page
+
+        yield open_at
+
+
+@pytest.fixture
+def opened_in(request, site, opened_at):
+    """Opens a piece of HTML in a browser, in a page with the networks beside it."""
+
+    def open_in(browser, piece, theme="light", width=1000):
+        address = write_page(site, request.node.name.partition("[")[0] + theme, piece, theme)
+        options = {"viewport": {"width": width, "height": 900}} if browser == "chromium" else {}
+        return opened_at(browser, address, **options)
+
+    return open_in
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def opened(request, opened_in):
+    """The same in each browser in turn."""
+    return functools.partial(opened_in, request.param)
 
 
 @pytest.fixture(scope="session")

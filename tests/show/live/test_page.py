@@ -11,56 +11,29 @@ import pytest
 
 import dcfnet
 from dcfnet.inside.switches import closed
-from dcfnet.show.live import rounded, write
+from dcfnet.show.live import rounded
 from tests.show.live.conftest import regions
+from tests.support.pages import Chromium, click, wait_until
 
 EARLY, LATE, TURNED = 2e-3, 1e-4, 0.05  # as in test_graphs.py
 GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0}
 
 
-class Chromium:
-    """A page in Chromium, with the methods of `tests.show.live.firefox.Firefox`."""
-
-    def __init__(self, open_page, address, inside):
-        self.tab = open_page(address, inside=inside)
-        self.wrong = self.tab.wrong
-        self.evaluate = self.tab.page.evaluate
-
-
-@pytest.fixture(scope="session")
-def site(models, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    write(folder / "_static", models)
-    shutil.copy(Path(__file__).with_name("page.html"), folder)
-    return folder
+@pytest.fixture
+def page_file(site):
+    """A page that does nothing by itself, beside the networks."""
+    shutil.copy(Path(__file__).with_name("page.html"), site)
 
 
 @pytest.fixture(params=["chromium", "firefox"])
-def page(request, site):
+def page(request, page_file, site, opened_at):
     """The page, newly opened in each browser."""
-    inside, address = f"file://{site}/", f"file://{site}/page.html"
-    if request.param == "chromium":
-        yield Chromium(request.getfixturevalue("open_page"), address, inside)
-        return
-    program = shutil.which("firefox-esr") or shutil.which("firefox")
-    if program is None:
-        pytest.skip("no Firefox is installed")
-    pytest.importorskip("websocket", reason="the extra test is not installed")
-    from tests.show.live.firefox import firefox
-
-    with firefox(program, request.getfixturevalue("tmp_path"), inside) as browser:
-        browser.open(address)
-        yield browser
+    return opened_at(request.param, f"file://{site}/page.html")
 
 
-def click(page):
-    page.evaluate("document.querySelector('button').click()")
-    later = "new Promise((done) => setTimeout(done, 200))"
-    for _ in range(600):
-        if page.evaluate(f"{later}.then(() => document.querySelector('output').textContent)"):
-            return
-        assert not page.wrong
-    raise TimeoutError
+def start(page):
+    click(page, "button")
+    wait_until(page, "document.querySelector('output').textContent")
 
 
 def image(array):
@@ -80,7 +53,7 @@ def test_a_click_brings_the_network_and_it_gives_what_torch_gives(page, models, 
     model = models["narrow"]
     assert page.evaluate("engine().length") == 0
     assert page.evaluate("button.textContent") == "Run the network here (5.5 MB)"
-    click(page)
+    start(page)
     assert page.evaluate("engine().length") == 7  # six of the runtime, one of the network
     steps = page.evaluate("steps")
     assert [step["step"] for step in steps] == [*["loading"] * 8, "starting", "ready"]
@@ -128,7 +101,7 @@ def test_a_click_brings_the_network_and_it_gives_what_torch_gives(page, models, 
 
 def test_gates_tiles_and_words(page, models, patches):
     model, patch = models["narrow"], patches[1]
-    click(page)
+    start(page)
 
     # A transfer and a PCFT are closed, as in torch.
     opened, shut = fuse_in(page, patch), fuse_in(page, patch, gates=GATES)
@@ -190,9 +163,11 @@ def test_gates_tiles_and_words(page, models, patches):
     assert not page.wrong
 
 
-def test_the_paper_s_width_comes_to_the_runtime_that_is_there(open_page, site, models, patches):
-    page = Chromium(open_page, f"file://{site}/page.html", f"file://{site}/")
-    click(page)
+def test_the_paper_s_width_comes_to_the_runtime_that_is_there(
+    page_file, opened_at, site, models, patches
+):
+    page = opened_at("chromium", f"file://{site}/page.html")
+    start(page)
     assert page.evaluate("dcfnetLive.megabytes('paper')") < 8
     page.evaluate("(async () => { net = await dcfnetLive.load('paper'); })()")
     fused = fuse_in(page, patches[0])
@@ -205,15 +180,15 @@ def test_the_paper_s_width_comes_to_the_runtime_that_is_there(open_page, site, m
     assert not page.wrong
 
 
-def test_a_browser_that_cannot_says_so(open_page, site):
-    page = Chromium(open_page, f"file://{site}/page.html", f"file://{site}/")
+def test_a_browser_that_cannot_says_so(page_file, opened_at, site):
+    page = opened_at("chromium", f"file://{site}/page.html")
     page.evaluate("delete window.WebAssembly")
     sentence = page.evaluate("said(() => dcfnetLive.load('narrow'))")
     assert sentence.startswith("This browser lacks WebAssembly, so it cannot run the network")
     assert page.evaluate("engine().length") == 0
 
 
-def test_a_file_that_is_missing_is_named(open_page, site, tmp_path):
+def test_a_file_that_is_missing_is_named(page_file, open_page, site, tmp_path):
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site/_static/live/runtime-2.js").unlink()
     address = f"file://{tmp_path}/site/"

@@ -1,0 +1,419 @@
+// Taking DCFNet apart: a patch, a region, bands, a part, and gates that close. See apart.py.
+"use strict";
+((root) => {
+  const { element, chooser, buttons, bytes, decoded, quantile, natural, coloured, runner, latest,
+    within, alteredPan, alteredMs, ergas, errorOf, boxed, drawn, maskOf, outline } = root.dcfnetPages;
+
+  // --- The piece ------------------------------------------------------------------------------
+
+  function mount(body, data) {
+    const { sensor, discoveries } = data;
+    const tables = Object.fromEntries(Object.entries(data.colours).map(([k, v]) => [k, bytes(v)]));
+    const patches = Object.fromEntries(Object.entries(data.patches).map(([name, images]) =>
+      [name, Object.fromEntries(Object.entries(images).map(([k, v]) => [k, decoded(v)]))]));
+    const names = Object.keys(patches);
+    const state = { patch: data.where, part: data.first, band: `${sensor.rgb[0]}`,
+      pan: "as it is", ms: "as it is", gates: {}, error: "error", relu: "after" };
+    const size = patches[data.where].pan.shape;
+    let mask = null; // null for the whole patch
+    let [net, network, fused, plain] = [null, "", decoded(data.shown.fused), null];
+    let found = { ...data.shown.found, part: state.part, ...Object.fromEntries(["alpha", "features",
+      "signed", "after", "before"].map((key) => [key, decoded(data.shown.found[key]).data])) };
+    const shown = {}; // what the panels hold, for the pointer to read
+
+    // Panels: fused, error, features, map.
+    const readout = element("p", { class: "dcf-words dcf-readout" },
+      "Rest the pointer on a picture to read its values.");
+    function panel(key, title, extra = null) {
+      const canvas = element("canvas", { role: "img", "aria-label": title });
+      const border = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      border.setAttribute("viewBox", `0 0 ${size[1]} ${size[0]}`);
+      border.setAttribute("aria-hidden", "true");
+      border.innerHTML = '<path class="dcf-under"/><path/>';
+      const frame = element("div", { class: "dcf-frame" }, canvas, border);
+      const caption = element("figcaption", {}, title);
+      const scale = element("div", { class: "dcf-scale" });
+      canvas.addEventListener("pointermove", (event) => read(key, canvas, event));
+      const figure = element("figure", {}, caption, frame, scale);
+      if (extra) figure.append(extra);
+      return { canvas, border, frame, caption, scale, figure };
+    }
+    const errors = buttons("Shown of the error", { error: "error", growth: "its growth" }, "error",
+      (value) => { state.error = value; draw(); });
+    const panels = {
+      fused: panel("fused", "Fused image"),
+      error: panel("error", "Error", errors.group),
+      features: panel("features", "Feature map"),
+      map: panel("map", "Class activation map"),
+    };
+
+    function read(key, canvas, event) {
+      const now = shown[key];
+      if (!now) return;
+      const box = canvas.getBoundingClientRect();
+      const [rows, cols] = now.shape;
+      const y = within(Math.floor((rows * (event.clientY - box.top)) / box.height), rows);
+      const x = within(Math.floor((cols * (event.clientX - box.left)) / box.width), cols);
+      readout.textContent = `${now.what}, row ${y}, column ${x} of ${rows} × ${cols}: ${
+        now.words(y * cols + x)}`;
+    }
+
+    // Controls.
+    const chosen = {
+      patch: chooser("Patch", Object.fromEntries(names.map((name) => [name, name])), state.patch,
+        (value) => change({ patch: value })),
+      part: chooser("Part", data.parts, state.part, (value) => change({ part: value })),
+      band: chooser("Band", { ...Object.fromEntries(sensor.bands.map((band, i) =>
+        [`${i}`, `${i + 1} ${band}`])), all: "all, summed" }, state.band,
+        (value) => change({ band: value })),
+      pan: chooser("PAN", data.pan, state.pan, (value) => change({ pan: value })),
+      ms: chooser("MS, for the PCFTs", data.ms, state.ms, (value) => change({ ms: value })),
+      relu: chooser("Map", { after: "ReLU after the sum (Eq. 2)", before: "ReLU before the sum",
+        signed: "signed, without ReLU" }, state.relu,
+        (value) => { state.relu = value; draw(); }),
+    };
+
+    const gates = {};
+    function gate(name, words) {
+      const box = element("input", { type: "checkbox", "data-gate": name, onchange: () => {
+        const now = { ...state.gates };
+        if (box.checked) delete now[name]; else now[name] = 0;
+        change({ gates: now });
+      } });
+      box.checked = true;
+      gates[name] = box;
+      return element("label", {}, box, ` ${words}`);
+    }
+    function gateTable(stage, branches) {
+      const range = [...Array(branches).keys()];
+      return element("table", { class: "dcf-gates" },
+        element("caption", {}, `Fusion of stage ${stage}: open transfers`),
+        element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "to \\ from"),
+          ...range.map((j) => element("th", { scope: "col" }, `branch ${j}`)))),
+        element("tbody", {}, ...range.map((i) => element("tr", {},
+          element("th", { scope: "row" }, `branch ${i}`), ...range.map((j) => element("td", {},
+            gate(`stage${stage}.fusion.transfers.${j}_to_${i}`, `T${i}${j}`)))))));
+    }
+    const passes = element("div", { class: "dcf-passes" }, gateTable(3, 3), gateTable(2, 2),
+      element("fieldset", {}, element("legend", {}, "Open PCFTs"), gate("pcft1", "first"),
+        gate("pcft2", "second")));
+
+    const tools = buttons("Region to average over", { whole: "whole patch", box: "box",
+      hand: "freehand", pixel: "pixel" }, "whole", (tool) => choose(tool));
+    let tool = "whole";
+    let corners = [24, 40, 24, 40];
+    let hint = null;
+
+    // --- Drawing on the fused image, by pointer and by keys ---
+    const area = panels.fused.frame;
+    area.setAttribute("tabindex", "0");
+    area.setAttribute("role", "group");
+    area.setAttribute("aria-label", "Fused image, to draw a region on. Arrow keys move a box or a "
+      + "pixel, plus and minus change the size of a box.");
+    function choose(next) {
+      tool = next;
+      area.classList.toggle("dcf-drawing", tool !== "whole");
+      if (tool === "whole") setMask(null);
+      else if (tool === "pixel") setBox([corners[0], corners[0] + 1, corners[2], corners[2] + 1]);
+      else if (tool === "box") setBox(corners);
+    }
+    function setBox([y0, y1, x0, x1]) {
+      const [height, width] = [Math.max(1, y1 - y0), Math.max(1, x1 - x0)];
+      const y = within(y0, size[0] - height + 1), x = within(x0, size[1] - width + 1);
+      corners = [y, y + height, x, x + width];
+      setMask(maskOf(boxed(corners), size));
+    }
+    function setMask(next) {
+      mask = next;
+      drawRegion();
+      refresh();
+    }
+    function drawRegion() {
+      const path = mask ? outline(mask, size) : "";
+      for (const { border } of Object.values(panels))
+        for (const line of border.children) line.setAttribute("d", path);
+      const count = mask ? mask.reduce((a, b) => a + b, 0) : size[0] * size[1];
+      hint.textContent = mask ? `Region: ${count} pixels, ${(100 * count / mask.length).toFixed(1)
+      } % of the patch. Arrow keys move it.` : "Region: the whole patch. Choose a tool to draw one.";
+    }
+    function place(event) {
+      const box = panels.fused.canvas.getBoundingClientRect();
+      return [(size[0] * (event.clientY - box.top)) / box.height,
+        (size[1] * (event.clientX - box.left)) / box.width];
+    }
+    let points = null;
+    area.addEventListener("pointerdown", (event) => {
+      if (tool === "whole") return;
+      points = [place(event)];
+      try { area.setPointerCapture(event.pointerId); } catch { /* no pointer, in a test */ }
+      event.preventDefault();
+      area.focus();
+    });
+    const dragged = () => {
+      const ys = points.map(([y]) => y), xs = points.map(([, x]) => x);
+      const ends = (values, end) => [values[0], values.at(-1)].sort((a, b) => a - b)
+        .map((value, i) => within(Math.floor(value), end) + i);
+      return [...ends(ys, size[0]), ...ends(xs, size[1])];
+    };
+    area.addEventListener("pointermove", (event) => {
+      if (!points) return;
+      points.push(place(event));
+      const mask_ = tool === "hand" ? maskOf(drawn(points), size) : maskOf(boxed(dragged()), size);
+      if (tool !== "pixel")
+        for (const line of panels.fused.border.children)
+          line.setAttribute("d", outline(mask_, size));
+    });
+    area.addEventListener("pointerup", () => {
+      if (!points) return;
+      if (tool === "hand") {
+        const drawnMask = maskOf(drawn(points), size);
+        const [y, x] = points[0].map(Math.floor);
+        setMask(drawnMask.some((inside) => inside) ? drawnMask
+          : maskOf(boxed([y, y + 1, x, x + 1]), size));
+      } else if (tool === "pixel") {
+        const [y, x] = points[0].map(Math.floor);
+        setBox([y, y + 1, x, x + 1]);
+      } else setBox(dragged());
+      points = null;
+    });
+    area.addEventListener("pointercancel", () => { points = null; });
+    area.addEventListener("keydown", (event) => {
+      const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+      const grows = { "+": 1, "=": 1, "-": -1 }[event.key];
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key in moves && (tool === "box" || tool === "pixel")) {
+        const [dy, dx] = moves[event.key];
+        setBox([corners[0] + dy, corners[1] + dy, corners[2] + dx, corners[3] + dx]);
+      } else if (grows && tool === "box") {
+        setBox([corners[0], corners[1] + grows, corners[2], corners[3] + grows]);
+      } else return;
+      event.preventDefault();
+    });
+
+    // --- Answers ---
+    const numbers = element("p", { class: "dcf-numbers", role: "status" });
+    const alphas = element("canvas", { role: "img", class: "dcf-alphas" });
+    const alphaWords = element("figcaption", {}, "Weights alpha of the part's channels");
+    let stale = true; // whether the network has to fuse anew
+
+    function change(more) {
+      if (Object.keys(more).some((key) => key !== "part" && key !== "band")) stale = true;
+      if ("patch" in more && more.patch !== state.patch) plain = null;
+      Object.assign(state, more);
+      for (const [key, { select }] of Object.entries(chosen)) select.value = state[key];
+      for (const [name, box] of Object.entries(gates)) box.checked = !(name in state.gates);
+      markPart();
+      return refresh();
+    }
+
+    const refresh = latest(async () => {
+      if (!net) {
+        run.say("Load the network: it answers then.");
+        return draw();
+      }
+      const images = patches[state.patch];
+      body.setAttribute("aria-busy", "true");
+      try {
+        const options = { maximum: sensor.maximum };
+        if (plain === null) {
+          plain = await net.fuse(images.pan, images.ms, images.lms, options);
+          stale = true;
+        }
+        if (stale) {
+          stale = false;
+          fused = await net.fuse(alteredPan(images.pan, state.pan),
+            alteredMs(images.ms, state.ms), images.lms, { ...options, gates: state.gates });
+        }
+        const bands = state.band === "all"
+          ? Object.fromEntries(sensor.bands.map((_, i) => [i, 1])) : Number(state.band);
+        const answer = await net.maps(bands, mask, [state.part]);
+        found = { ...answer.layers[state.part], part: state.part,
+          seconds: [fused.seconds, answer.seconds] };
+      } catch (error) {
+        run.say(error.message);
+      }
+      body.removeAttribute("aria-busy");
+      return draw();
+    });
+
+    const isAltered = () => state.pan !== "as it is" || state.ms !== "as it is"
+      || Object.keys(state.gates).length > 0;
+
+    function scaleOf(box, table, low, high, unit) {
+      const stops = [0, 64, 128, 192, 255].map((i) => `rgb(${table.subarray(3 * i, 3 * i + 3)})`);
+      const bar = element("span", { class: "dcf-bar" });
+      bar.style.background = `linear-gradient(to right, ${stops})`;
+      box.replaceChildren(element("span", {}, low), bar, element("span", {}, `${high} ${unit}`));
+    }
+
+    function draw() {
+      const images = patches[state.patch];
+      const pixels = size[0] * size[1];
+      if (net === null && state.patch !== data.where) {
+        natural(panels.fused.canvas, images.lms, sensor);
+        panels.fused.caption.textContent = "MS, interpolated (load the network to fuse it)";
+        panels.error.canvas.width = panels.error.canvas.width;
+        return;
+      }
+      natural(panels.fused.canvas, fused, sensor);
+      panels.fused.caption.textContent = "Fused image";
+      shown.fused = { what: "Fused image", shape: size, words: (i) => sensor.rgb.map((band) =>
+        `${sensor.bands[band]} ${Math.round(fused.data[band * pixels + i])}`).join(", ")
+        + " digital numbers" };
+
+      const base = plain ?? fused;
+      const before = errorOf(images.gt, base), now = errorOf(images.gt, fused);
+      const top = Math.ceil(quantile(before, 0.99));
+      if (state.error === "growth") {
+        const growth = now.map((value, i) => value - before[i]);
+        const most = Math.max(1, Math.ceil(quantile(growth.map(Math.abs), 0.99)));
+        coloured(panels.error.canvas, growth, size, [-most, most], tables.RdBu_r);
+        scaleOf(panels.error.scale, tables.RdBu_r, `−${most}`, `+${most}`, "DN");
+        panels.error.caption.textContent = "Growth of the error";
+        shown.error = { what: "Growth of the error", shape: size,
+          words: (i) => `${growth[i].toFixed(1)} digital numbers` };
+      } else {
+        coloured(panels.error.canvas, now, size, [0, top], tables.magma);
+        scaleOf(panels.error.scale, tables.magma, "0", top, "DN");
+        panels.error.caption.textContent = "Error (rms over bands)";
+        shown.error = { what: "Error", shape: size,
+          words: (i) => `${now[i].toFixed(1)} digital numbers (rms over bands)` };
+      }
+      const [was, is] = [ergas(images.gt, base), ergas(images.gt, fused)];
+      numbers.textContent = isAltered()
+        ? `ERGAS ${is.toFixed(3)}; the network as it is: ${was.toFixed(3)} (${is >= was ? "+" : "−"
+        }${Math.abs(100 * (is / was - 1)).toFixed(1)} %).`
+        : `ERGAS ${is.toFixed(3)} (0 is best).`;
+      Object.assign(body.dataset, { ergas: is, before: was });
+      if (net || found.part === state.part) drawPart();
+    }
+
+    function drawPart() {
+      const [channels, rows, cols] = found.shape;
+      const label = data.parts[found.part];
+      const [low, high] = [0.005, 0.995].map((share) => quantile(found.features, share));
+      coloured(panels.features.canvas, found.features, [rows, cols], [low, high], tables.viridis);
+      scaleOf(panels.features.scale, tables.viridis, low.toPrecision(2), high.toPrecision(2), "");
+      panels.features.caption.textContent = `Feature map: mean of ${channels} channels`;
+      shown.features = { what: label, shape: [rows, cols],
+        words: (i) => `${found.features[i].toPrecision(3)}, mean over channels` };
+
+      const values = found[state.relu];
+      const most = Math.max(1e-12, quantile(values.map(Math.abs), 0.995));
+      const signed = state.relu === "signed";
+      const table = signed ? tables.RdBu_r : tables.magma;
+      coloured(panels.map.canvas, values, [rows, cols], [signed ? -most : 0, most], table);
+      scaleOf(panels.map.scale, table, signed ? `−${(1e6 * most).toPrecision(2)}` : "0",
+        (1e6 * most).toPrecision(2), "millionths");
+      panels.map.caption.textContent = `Class activation map, ${rows} × ${cols}`;
+      shown.map = { what: label, shape: [rows, cols],
+        words: (i) => `${(1e6 * values[i]).toPrecision(3)} millionths` };
+      for (const key of ["features", "map"]) panels[key].canvas.setAttribute("aria-label",
+        `${panels[key].caption.textContent} of ${label}`);
+      drawAlphas(channels, label);
+      drawInside(values, rows, cols);
+    }
+
+    function drawAlphas(channels, label) {
+      const sorted = Float32Array.from(found.alpha).sort().reverse();
+      const most = Math.max(Math.abs(sorted[0]), Math.abs(sorted.at(-1)), 1e-12);
+      const [height, wide] = [60, 4];
+      alphas.width = channels * wide;
+      alphas.height = 2 * height;
+      const context = alphas.getContext("2d");
+      sorted.forEach((value, i) => {
+        context.fillStyle = value > 0 ? "#c2410c" : "#2563eb";
+        const tall = (height * value) / most;
+        context.fillRect(i * wide, height - Math.max(tall, 0), wide - 1, Math.abs(tall));
+      });
+      const up = sorted.filter((value) => value > 0).length;
+      const words = `Weights alpha of ${channels} channels, largest first: ${up} raise the region's `
+        + `mean, ${channels - up} do not; the largest is ${(1e6 * most).toPrecision(2)} millionths.`;
+      alphaWords.textContent = words;
+      alphas.setAttribute("aria-label", `${label}. ${words}`);
+    }
+
+    // The share of a map at full size that lies in the region.
+    function drawInside(values, rows, cols) {
+      delete body.dataset.inside;
+      if (!mask || rows !== size[0] || cols !== size[1] || state.relu === "signed") return;
+      const sum = (keep) => values.reduce((a, value, i) => (keep(i) ? a + value : a), 0);
+      const inside = 100 * sum((i) => mask[i]) / sum(() => true);
+      body.dataset.inside = inside;
+      numbers.textContent += ` ${inside.toFixed(0)} % of the map lies in the region.`;
+    }
+
+    // --- The drawing ---
+    const drawing = element("div", { class: "dcf-drawing-box" });
+    drawing.innerHTML = data.drawing;
+    drawing.querySelector("svg")?.setAttribute("aria-hidden", "true"); // the list says the same
+    drawing.addEventListener("click", (event) => {
+      const part = event.target.closest("[data-part]");
+      if (part) change({ part: part.dataset.part });
+    });
+    function markPart() {
+      for (const part of drawing.querySelectorAll("[data-part]"))
+        part.classList.toggle("chosen", part.dataset.part === state.part);
+    }
+
+    // --- Discoveries: a question, then the controls are set, then what one should have seen ---
+    const asked = element("p", { class: "dcf-asked" }, "Each of these asks a question first.");
+    const told = element("p", { class: "dcf-told", role: "status" });
+    const look = element("button", { type: "button", class: "dcf-look", hidden: true }, "Look");
+    const chips = buttons("Three things to find", Object.fromEntries(discoveries.map(({ title }, i) =>
+      [`${i}`, `${i + 1} ${title}`])), "", (i) => {
+      asked.textContent = `${discoveries[i].question}${net ? "" : " (Load the network to look.)"}`;
+      told.textContent = "";
+      look.hidden = false;
+      look.disabled = net === null;
+      look.onclick = () => setUp(discoveries[i]);
+    });
+    async function setUp({ set, told: sentences }) {
+      passFold.open = passFold.open || "gates" in set || "ms" in set;
+      state.error = set.error ?? "error";
+      errors.press(state.error);
+      tool = set.box ? "box" : "whole";
+      tools.press(tool);
+      area.classList.toggle("dcf-drawing", tool !== "whole");
+      mask = set.box ? maskOf(boxed(set.box), size) : null;
+      corners = set.box ?? corners;
+      drawRegion();
+      await change({ patch: set.patch, part: set.part, band: `${set.band ?? sensor.rgb[0]}`,
+        pan: "as it is", ms: set.ms ?? "as it is", gates: { ...set.gates }, relu: "after" });
+      told.textContent = sentences[network];
+    }
+
+    // --- The whole ---
+    const run = runner(Object.fromEntries(Object.keys(data.networks).map((name, i) => [name,
+      i === 0 ? "Run DCFNet here" : "or a quarter of its width"])), async (loaded, name) => {
+      [net, network, plain, stale] = [loaded, name, null, true];
+      look.disabled = false;
+      told.textContent = "";
+      await refresh();
+      run.say(`${data.networks[name]}: fused in ${found.seconds[0].toFixed(2)} s, a map in ${
+        found.seconds[1].toFixed(2)} s.`);
+    });
+    hint = element("p", { class: "dcf-words" });
+    const passFold = element("details", {}, element("summary", {}, "Change what enters and what "
+      + "passes"), element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label),
+      passes, element("button", { type: "button", onclick: () => change({ pan: "as it is",
+        ms: "as it is", gates: {} }) }, "All as it is"));
+    const mapFold = element("details", {}, element("summary", {}, "How the map is made, and its "
+      + "weights"), element("div", { class: "dcf-controls" }, chosen.relu.label),
+      element("figure", {}, alphaWords, alphas));
+    const drawFold = element("details", {}, element("summary", {}, "Choose the part in a drawing of "
+      + "the network"), drawing);
+    body.append(run.box,
+      element("div", { class: "dcf-find" }, chips.group, asked, look, told),
+      element("div", { class: "dcf-controls" }, chosen.patch.label, chosen.part.label,
+        chosen.band.label),
+      tools.group, hint,
+      element("div", { class: "dcf-panels" }, ...Object.values(panels).map((it) => it.figure)),
+      numbers, readout, passFold, mapFold, drawFold);
+    drawRegion();
+    markPart();
+    draw();
+  }
+
+  root.dcfnetPages.kinds.apart = mount;
+})(window);

@@ -1,0 +1,174 @@
+// Pieces of a page in which a network runs: what all of them need. See page.py.
+// A piece is <div class="dcf-live" data-kind="apart"> with its data as JSON inside.
+"use strict";
+((root) => {
+  const pages = (root.dcfnetPages ??= { kinds: {} });
+
+  // --- Elements -----------------------------------------------------------------------------
+
+  // element("button", { class: "main", onclick }, "Run") and the like.
+  function element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "class") made.className = value;
+      else if (name.startsWith("on")) made[name] = value;
+      else if (value === true) made.setAttribute(name, "");
+      else if (value !== false && value !== null) made.setAttribute(name, value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  // A choice with its name before it. `options` is an object: value to what is read.
+  function chooser(title, options, value, changed) {
+    const select = element("select", { onchange: () => changed(select.value) },
+      ...Object.entries(options).map(([key, words]) => element("option", { value: key }, words)));
+    select.value = value;
+    return { select, label: element("label", { class: "dcf-choice" }, `${title} `, select) };
+  }
+
+  // Buttons of which one is pressed.
+  function buttons(title, options, value, changed) {
+    const group = element("div", { class: "dcf-buttons", role: "group", "aria-label": title });
+    const press = (key) => {
+      for (const button of group.children)
+        button.setAttribute("aria-pressed", button.dataset.key === key);
+    };
+    for (const [key, words] of Object.entries(options))
+      group.append(element("button", { type: "button", "data-key": key,
+        onclick: () => { press(key); changed(key); } }, words));
+    press(value);
+    return { group, press };
+  }
+
+  // --- Numbers ------------------------------------------------------------------------------
+
+  function bytes(text) {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  }
+
+  // What page.py's coded() wrote.
+  function decoded({ shape, step, data }) {
+    const whole = new Int16Array(bytes(data).buffer);
+    return { shape, data: step === 1 ? Float32Array.from(whole)
+      : Float32Array.from(whole, (value) => value * step) };
+  }
+
+  function quantile(values, share) {
+    const sorted = Float32Array.from(values).sort();
+    return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  }
+
+  // --- Pictures -----------------------------------------------------------------------------
+
+  // A canvas of as many pixels as the image has; style sheets say how large it is.
+  function picture(canvas, rows, cols, colourOf) {
+    canvas.width = cols;
+    canvas.height = rows;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(cols, rows);
+    for (let i = 0; i < rows * cols; i++) {
+      const [red, green, blue] = colourOf(i);
+      image.data.set([red, green, blue, 255], 4 * i);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  // Three bands as red, green and blue; `image` is { data, shape: [bands, rows, columns] }.
+  function natural(canvas, { data, shape: [, rows, cols] }, { rgb, limits }) {
+    const size = rows * cols;
+    picture(canvas, rows, cols, (i) => rgb.map((band) => {
+      const [low, high] = limits[band];
+      return (255 * (data[band * size + i] - low)) / (high - low);
+    }));
+  }
+
+  // One value for each pixel, from `low` to `high`, in a table of 256 colours.
+  function coloured(canvas, values, [rows, cols], [low, high], table) {
+    const span = high > low ? high - low : 1;
+    picture(canvas, rows, cols, (i) => {
+      const step = Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / span)));
+      return table.subarray(3 * step, 3 * step + 3);
+    });
+  }
+
+  // --- The network --------------------------------------------------------------------------
+
+  // A button that says how much it brings, a bar, and words that a screen reader reads out.
+  // `ready(net, name)` is called once the network is there.
+  function runner(networks, ready) {
+    const names = Object.keys(networks);
+    const words = element("p", { class: "dcf-words", role: "status" });
+    const bar = element("progress", { max: 1, value: 0, hidden: true,
+      "aria-label": "The network is loading" });
+    const live = root.dcfnetLive;
+    const cannot = live ? live.unsupported() : "The network runs in the rendered book, whose pages "
+      + "bring it: build that with make book. Here you see what was computed beforehand.";
+    const box = element("div", { class: "dcf-run" });
+    const offers = element("div", { class: "dcf-offers" });
+    box.append(offers, bar, words);
+    if (cannot) {
+      words.textContent = cannot;
+      return { box, say: (text) => { words.textContent = text; } };
+    }
+
+    async function bring(name) {
+      for (const button of offers.children) button.disabled = true;
+      bar.hidden = false;
+      try {
+        const net = await live.load(name, { onProgress: ({ step, bytes: come, total }) => {
+          bar.value = total ? come / total : 1;
+          words.textContent = step === "loading"
+            ? `Loading: ${(come / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`
+            : "Starting the network";
+        } });
+        words.textContent = "";
+        await ready(net, name);
+      } catch (error) {
+        words.textContent = error.message;
+      }
+      bar.hidden = true;
+      label();
+    }
+
+    function label() {
+      [...offers.children].forEach((button, i) => {
+        const size = live.megabytes(names[i]);
+        const what = size ? `${size.toFixed(1)} MB` : "loaded";
+        button.textContent = `${networks[names[i]]} (${what})`;
+        button.disabled = false;
+      });
+    }
+
+    names.forEach((name, i) => offers.append(element("button", { type: "button",
+      class: i ? "" : "dcf-main", "data-network": name, onclick: () => bring(name) })));
+    label();
+    return { box, say: (text) => { words.textContent = text; } };
+  }
+
+  // The latest question alone is answered: those that came while one was worked on, but the last,
+  // are left out.
+  function latest(work) {
+    let running = null;
+    let again = false;
+    return async function ask() {
+      if (running) { again = true; return running; }
+      running = (async () => {
+        do { again = false; await work(); } while (again);
+      })();
+      try { await running; } finally { running = null; }
+      return undefined;
+    };
+  }
+
+  function mountAll() {
+    for (const node of document.querySelectorAll(".dcf-live:not([data-state])")) {
+      node.dataset.state = "ready";
+      const data = JSON.parse(node.querySelector(".dcf-live-data").textContent);
+      pages.kinds[node.dataset.kind](node.querySelector(".dcf-live-body"), data, node);
+    }
+  }
+
+  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, natural, coloured,
+    runner, latest, mountAll });
+})(window);

@@ -1,0 +1,112 @@
+"""A piece of a page in which a network runs: its data, its style and the scripts that answer.
+
+`dcfnet.show.live.apart` and its neighbours say what each piece holds; the scripts of their names
+draw it. In the rendered book a click brings the network. Elsewhere, in JupyterLab for example, the
+piece shows what needs none, and says where the rest is.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+
+from dcfnet.imagery.sensors import Sensor
+from dcfnet.networks import load_trained
+from dcfnet.networks.dcfnet import DCFNet
+
+__all__ = ["LivePage", "coded", "colours", "networks", "of_sensor"]
+
+RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
+"""The networks that pages can run: a quarter of the paper's width, and the paper's."""
+
+_SCRIPTS = ("page.js", "patch.js", "apart.js")
+
+
+def networks() -> dict[str, DCFNet]:
+    """The networks that pages can run, by the names that their scripts know."""
+    found = {}
+    for name, run in RUNS.items():
+        model = load_trained(run)
+        assert isinstance(model, DCFNet)
+        found[name] = model
+    return found
+
+
+class LivePage:
+    """A piece of a page, as a cell's result.
+
+    Args:
+        kind: Which script draws it.
+        data: What the script is given, as JSON can have it; see `coded` for arrays.
+        alt: What a screen reader says of the whole.
+        attribution: The scene's line, set small below.
+    """
+
+    def __init__(
+        self, kind: str, data: Mapping[str, Any], *, alt: str, attribution: str = ""
+    ) -> None:
+        self.kind, self.data, self.alt, self.attribution = kind, data, alt, attribution
+
+    def html(self) -> str:
+        """The piece as one fragment of HTML."""
+        data = json.dumps(self.data).replace("</", "<\\/")
+        scripts = "".join(_source(f"live/{name}") for name in _SCRIPTS) + "dcfnetPages.mountAll();"
+        credit = f'<p class="dcf-credit">{html.escape(self.attribution)}</p>'
+        return (
+            f'<div class="dcf-live" data-kind="{html.escape(self.kind)}" role="group"'
+            f' aria-label="{html.escape(self.alt)}" data-lm-suppress-shortcuts="true">'
+            f"<style>{_source('views/view.css')}{_source('live/page.css')}</style>"
+            f'<div class="dcf-live-body"></div>{credit if self.attribution else ""}'
+            f'<script type="application/json" class="dcf-live-data">{data}</script>'
+            f'<script data-shared="pages.js">{scripts}</script>'
+            "<noscript>This needs JavaScript.</noscript></div>"
+        )
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": f"Live page: {self.alt}"}
+
+
+def coded(array: npt.ArrayLike, step: float = 1) -> dict[str, Any]:
+    """An array for a script: whole numbers of 16 bits in base64, times a step.
+
+    Raises:
+        ValueError: A value does not fit into 16 bits with that step.
+    """
+    values = np.rint(np.asarray(array, np.float64) / step)
+    if values.size and not -32768 <= values.min() <= values.max() <= 32767:
+        raise ValueError(
+            f"values from {values.min() * step:g} to {values.max() * step:g} do not fit into 16 "
+            f"bits in steps of {step:g}"
+        )
+    text = base64.b64encode(values.astype("<i2").tobytes()).decode()
+    return {"shape": list(values.shape), "step": step, "data": text}
+
+
+def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, str]:
+    """Colour maps of Matplotlib, each 256 times red, green, blue in base64."""
+    tables = {name: mpl.colormaps[name](np.arange(256), bytes=True)[:, :3] for name in names}
+    return {name: base64.b64encode(table.tobytes()).decode() for name, table in tables.items()}
+
+
+def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
+    """What scripts need to know of a sensor, and how bright its bands are drawn."""
+    return {
+        "bands": list(sensor.bands),
+        "rgb": list(sensor.rgb),
+        "maximum": sensor.max_value,
+        "limits": np.asarray(limits, float).tolist(),
+    }
+
+
+@cache
+def _source(name: str) -> str:
+    return files("dcfnet.show").joinpath(name).read_text("utf-8")

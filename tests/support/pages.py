@@ -1,0 +1,80 @@
+"""A page on disk with a network in it, opened in Chromium or in Firefox, without network."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>A network in a page</title>
+<meta name="viewport" content="width=device-width">
+<style>html {{ color-scheme: {theme}; }}
+  body {{ margin: 0.5rem; background: {ground}; --pst-color-background: {ground};
+    --pst-color-text-base: {ink}; --pst-color-text-muted: {ink}; --pst-color-surface: {surface};
+    --pst-color-primary: {accent}; --pst-color-border: {ink}; }}</style>
+<script>
+  const added = []; // what is asked for by script
+  const look = (change) => change.addedNodes.forEach((node) => node.src && added.push(node.src));
+  new MutationObserver((changes) => changes.forEach(look))
+    .observe(document, {{ childList: true, subtree: true }});
+  const engine = () => added.filter((address) => address.includes("/live/"));
+</script>
+<script src="_static/live.js"></script></head><body><main><h1>A page</h1>
+{piece}</main>
+<script>const piece = document.querySelector(".dcf-live-body");</script></body></html>
+"""
+THEMES = {
+    "light": {"ground": "#fff", "ink": "#222", "surface": "#eee", "accent": "#0b6b74"},
+    "dark": {"ground": "#111", "ink": "#ddd", "surface": "#222", "accent": "#6bc5ce"},
+}
+
+
+class Chromium:
+    """A page in Chromium, with the methods of `tests.show.live.firefox.Firefox`."""
+
+    def __init__(self, open_page, address, inside, **options):
+        self.tab = open_page(address, inside=inside, **options)
+        self.wrong = self.tab.wrong
+        self.evaluate = self.tab.page.evaluate
+
+    def faults(self):
+        """What axe-core has against the piece."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        found = axe.Axe().run(self.tab.page, context=".dcf-live").response["violations"]
+        return [(fault["id"], [node["target"] for node in fault["nodes"]]) for fault in found]
+
+
+def write_page(site, name, piece, theme="light"):
+    """A page with a piece of HTML beside the networks of a site; its address."""
+    path = Path(site) / f"{name}.html"
+    path.write_text(HEAD.format(piece=piece, theme=theme, **THEMES[theme]), "utf-8")
+    return path.as_uri()
+
+
+def find_firefox():
+    """Where Firefox is; tests skip where it is not, or where its messenger is not installed."""
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox is installed")
+    pytest.importorskip("websocket", reason="the extra test is not installed")
+    return program
+
+
+def click(page, selector):
+    """Clicks what a style sheet's selector finds first."""
+    page.evaluate(f"document.querySelector({selector!r}).click()")
+
+
+def shown(page, selector):
+    """The text of what a selector finds first."""
+    return page.evaluate(f"document.querySelector({selector!r}).textContent")
+
+
+def wait_until(page, condition, seconds=120):
+    """Waits until an expression of the page is true; an error of the page ends the waiting."""
+    later = "new Promise((done) => setTimeout(done, 200))"
+    for _ in range(5 * seconds):
+        if page.evaluate(f"{later}.then(() => Boolean({condition}))"):
+            return
+        assert not page.wrong
+    raise TimeoutError(condition)
