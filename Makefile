@@ -15,7 +15,7 @@ OUT := _build/$(DCFNET_SCENE)
 HTML := $(OUT)/_build/html
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: help install data book serve lab check quick test benchmarks clean
+.PHONY: help install data book pdf serve lab check quick test benchmarks clean
 
 help: ## explain the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -25,7 +25,7 @@ install: .venv/installed ## set up .venv (the other targets do it by themselves)
 .venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 15), "Python 3.11 to 3.14 is needed; say make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[imagery,book,lab,test,check]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[imagery,book,lab,test,check,archive]'
 	@# JupyterLab would ask at its first start whether to fetch news.
 	@$(BIN)/jupyter labextension disable @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
@@ -36,6 +36,10 @@ data: .venv/installed ## build the HDF5 files of the scene
 book: data ## build the book: environment, data, rendered pages
 	$(BIN)/jupyter-book build . --all --path-output $(OUT) --warningiserror --keep-going --quiet
 	@echo "The book is ready. Open $(CURDIR)/$(HTML)/index.html"
+
+pdf: data ## print the book into one PDF, with Chromium
+	$(BIN)/jupyter-book build . --builder singlehtml --path-output $(OUT) --quiet
+	$(BIN)/python book/print.py $(OUT)/_build/singlehtml $(OUT)/dcfnet.pdf
 
 serve: ## serve the built book at http://localhost:8000
 	@test -f $(HTML)/index.html || $(MAKE) book

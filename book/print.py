@@ -1,0 +1,89 @@
+"""Prints the book, built as one page, into one PDF: `make pdf`.
+
+    python book/print.py FOLDER OUT.pdf
+
+Chromium prints what a reader sees: views stand as they are before anybody touches them. Links lead
+to places in the PDF, and the chapters are its outline. Code that a reader would have to open is
+left out, and so is the page on the package.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+PREPARE = """() => {
+  document.getElementById("document-book/api")?.closest(".toctree-wrapper")?.remove();
+  for (const code of document.querySelectorAll("details.above-input")) code.remove();
+  for (const box of document.querySelectorAll("details")) box.open = true;
+  // Chapters have names of their own inside; in one page each needs to be the only one.
+  const taken = new Set();
+  for (const [i, chapter] of document.querySelectorAll("article section").entries()) {
+    if (chapter.parentElement.closest("section")) continue;
+    for (const node of [chapter, ...chapter.querySelectorAll("[id]")]) {
+      if (taken.has(node.id)) {
+        const own = `${node.id}-${i}`;
+        for (const link of chapter.querySelectorAll(`a[href="#${CSS.escape(node.id)}"]`)) {
+          link.setAttribute("href", `#${own}`);
+        }
+        node.id = own;
+      }
+      taken.add(node.id);
+    }
+  }
+  for (const link of document.querySelectorAll("article a[href]")) {
+    const here = link.getAttribute("href").match(/^(?:[\\w./-]+\\.html)?(#.+)$/);
+    if (here && document.getElementById(decodeURIComponent(here[1].slice(1)))) {
+      link.setAttribute("href", here[1]);
+    } else if (!/^https?:/.test(link.getAttribute("href"))) {
+      link.removeAttribute("href");
+    }
+  }
+}"""
+READY = """() => [...document.querySelectorAll(".dcf-view")]
+  .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
+FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center">
+  <span class="pageNumber"></span></div>"""
+
+
+def main(folder: str, out: str) -> None:
+    """Prints the page of a ``singlehtml`` build."""
+    (page,) = Path(folder).glob("book/*.html")
+    # Sphinx names what a page needs as if it lay beside the folder book.
+    whole = Path(folder) / "book.html"
+    whole.write_text(
+        page.read_text("utf-8").replace('"../_static/', '"_static/'), "utf-8"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=path, args=["--no-sandbox"]
+        )
+        tab = browser.new_page(color_scheme="light")
+        tab.goto(whole.resolve().as_uri())
+        tab.wait_for_function(READY, timeout=600_000)
+        tab.evaluate(PREPARE)
+        tab.pdf(
+            path=out,
+            format="A4",
+            outline=True,
+            tagged=True,
+            print_background=True,
+            display_header_footer=True,
+            header_template="<span></span>",
+            footer_template=FOOTER,
+            margin={
+                "top": "16mm",
+                "bottom": "18mm",
+                "left": "16mm",
+                "right": "16mm",
+            },
+        )
+        browser.close()
+    print(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
