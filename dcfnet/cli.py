@@ -11,16 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import MINIMAL
 
 from dcfnet.errors import RunError
-from dcfnet.fusion.command import fuse
-from dcfnet.training.command import SensorName, evaluate, experiment, train
+from dcfnet.fusion.command import adapt, fuse
+from dcfnet.imagery.command import check, data
+from dcfnet.training.command import evaluate, experiment, train
 
 __all__ = ["main"]
 
@@ -39,10 +39,17 @@ EVALUATE = """Examples:
     dcfnet evaluate pannet --released pannet.pth --data test_wv3.h5
 """
 
+ADAPT = """Examples:
+
+    dcfnet adapt --ms MS.tif --pan PAN.tif --sensor wv2 adapted
+    dcfnet adapt --ms MS.tif --pan PAN.tif --sensor qb adapted --network fusionnet --minutes 5
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv2 OUT.tif --weights adapted/weights.safetensors
+"""
+
 FUSE = """Examples:
 
-    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif
-    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --overwrite --network fusionnet
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --adapt
+    dcfnet fuse --ms MS.tif --pan PAN.tif --sensor gf2 OUT.tif --method mtf-glp-fs
     dcfnet fuse --ms MS.tif --pan PAN.tif --sensor wv3 OUT.tif --weights runs/a/weights.safetensors
 """
 
@@ -52,46 +59,6 @@ EXPERIMENT = """Examples:
     dcfnet experiment --all --max-seconds 3600
     dcfnet experiment 'fusionnet/*' dcfnet-narrow/fold0
 """
-
-
-def data(
-    *, scene: Literal["wv3-longmont", "wv2-longmont", "simulated"] | None = None, fold: int = 0
-) -> None:
-    """Build the HDF5 files of a scene.
-
-    They are train.h5, valid.h5 and test.h5, made by Wald's protocol, in data/SCENE of the checkout.
-    Set DCFNET_DATA to build them elsewhere.
-
-    The scenes: wv3-longmont, WorldView-3 over Longmont, Colorado, 6 October 2014; wv2-longmont,
-    WorldView-2 over Longmont, Colorado, 20 June 2014; simulated, a seeded, simulated town with
-    known truth.
-
-    Args:
-        scene: By default $DCFNET_SCENE, else wv3-longmont.
-        fold: Which division into ground for training, validation and testing: 0, 1 or 2. Folds
-            above 0 are built in data/SCENE/foldN.
-    """
-    from dcfnet.imagery.building import build_data
-
-    for split, path in build_data(scene, fold=fold).items():
-        print(f"{split}: {path}")
-
-
-def check(file: list[Path], /, *, sensor: SensorName = None) -> None:
-    """Say whether HDF5 files can be used, and if not why.
-
-    Every value of the files, which have PanCollection's layout, is read.
-
-    Args:
-        file: HDF5 files.
-        sensor: What took the images; its help names all.
-    """
-    from dcfnet.imagery.pancollection import check_h5
-    from dcfnet.imagery.sensors import get_sensor
-
-    for path in file:
-        taken_by = check_h5(path, get_sensor(sensor) if sensor else None, progress=True)
-        print(f"{path}: can be used; images of {taken_by.title}")
 
 
 def _converted(wanted: Any, tokens: Sequence[Token]) -> Any:
@@ -112,8 +79,9 @@ app.command(data, sort_key=1)
 app.command(check, sort_key=2)
 app.command(train, sort_key=3, help_epilogue=TRAIN)
 app.command(evaluate, sort_key=4, help_epilogue=EVALUATE)
-app.command(fuse, sort_key=5, help_epilogue=FUSE)
-app.command(experiment, sort_key=6, help_epilogue=EXPERIMENT)
+app.command(adapt, sort_key=5, help_epilogue=ADAPT)
+app.command(fuse, sort_key=6, help_epilogue=FUSE)
+app.command(experiment, sort_key=7, help_epilogue=EXPERIMENT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from dcfnet.imagery.sensors import SENSORS
 from dcfnet.networks import NETWORKS
 from dcfnet.training.command import NetworkName
 
-COMMANDS = ("data", "check", "train", "evaluate", "fuse", "experiment")
+COMMANDS = ("data", "check", "train", "evaluate", "adapt", "fuse", "experiment")
 FUSE = ["fuse", "--ms", "a.tif", "--pan", "b.tif", "--sensor", "wv3", "c.tif"]
 
 
@@ -73,7 +73,18 @@ def test_help_without_a_command_is_no_success(capsys):
         (["train", "dcfnet", "--run-dir"], "dcfnet train: .*--run-dir"),
         (["train", "dcfnet", "pnn"], "dcfnet train: .*pnn"),
         (["train", "dcfnet", "--sensor", "wv33"], "dcfnet train: .*did you mean 'wv3'"),
-        (["check"], "dcfnet check: .*FILE"),
+        (["check"], "dcfnet check: name HDF5 files"),
+        (["check", "a.h5", "--ms", "a.tif", "--pan", "b.tif"], "dcfnet check: name HDF5 files, or"),
+        (["check", "--ms", "a.tif"], "dcfnet check: name HDF5 files, or a pair"),
+        (["check", "--ms", "a.tif", "--pan", "b.tif"], "dcfnet check: cannot read a.tif"),
+        (["data", "d", "--ms", "a.tif"], "dcfnet data: for your own files"),
+        (["data", "--ms", "a.tif", "--pan", "b.tif"], "dcfnet data: for your own files"),
+        (["data", "d", "--ms", "a.tif", "--pan", "b.tif"], "dcfnet data: cannot read a.tif"),
+        (["evaluate"], "dcfnet evaluate: name a network"),
+        (["evaluate", "pnn", "--fused", "a.tif"], "dcfnet evaluate: name a network"),
+        (["evaluate", "--fused", "a.tif", "--ms", "b.tif"], "dcfnet evaluate: pass --truth"),
+        (["evaluate", "--fused", "a", "--truth", "b"], "dcfnet evaluate: cannot read a"),
+        (["train", "pnn", "--weights", "a", "--direct"], "dcfnet train: --width and --direct"),
         (["check", "nowhere.h5"], "dcfnet check: nowhere.h5 does not exist"),
         (["data", "--scene", "moon"], "dcfnet data: .*--scene"),
         (["data", "--fold", "3"], "dcfnet data: unknown fold 3"),
@@ -86,6 +97,8 @@ def test_help_without_a_command_is_no_success(capsys):
         ([*FUSE, "--tile", "3.5"], "dcfnet fuse: .*--tile"),
         ([*FUSE, "--network", "pnn", "--weights", "a"], "dcfnet fuse: .*exclusive"),
         ([*FUSE, "--weights", "nowhere"], "dcfnet fuse: there is no file nowhere"),
+        (["adapt", *FUSE[1:-1]], "dcfnet adapt: .*FOLDER"),
+        (["adapt", *FUSE[1:-1], "d", "--network", "pnn"], "dcfnet adapt: cannot read a.tif"),
         ([*FUSE, "--sensor", "wv4"], "dcfnet fuse: .*"),
     ],
 )
@@ -106,7 +119,8 @@ def test_ctrl_c_ends_a_command_with_130_and_a_line(command, monkeypatch, capsys)
     monkeypatch.setattr("dcfnet.imagery.pancollection.check_h5", interrupted)
     for act in ("build_network", "load_trained"):
         monkeypatch.setattr(f"dcfnet.networks.{act}", interrupted)
-    more = {"check": ["a.h5"], "evaluate": ["pnn"], "train": ["pnn"], "fuse": FUSE[1:]}
+    more = {"check": ["a.h5"], "evaluate": ["pnn"], "train": ["pnn"]}
+    more |= {"fuse": FUSE[1:], "adapt": FUSE[1:]}
     more = more.get(command, []) + (["--sensor", "wv3"] if command in ("train", "evaluate") else [])
     assert cli.main([command, *more]) == 130
     assert f"dcfnet {command}: stopped" in capsys.readouterr().err

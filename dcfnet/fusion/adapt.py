@@ -7,22 +7,26 @@ is lost elsewhere. Every scene is its own training set one scale down (`dcfnet.f
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, RunError
 from dcfnet.fusion.below import Below, below
 from dcfnet.fusion.tiled import Source
 from dcfnet.imagery.scene import Scene
-from dcfnet.networks import PansharpeningNetwork, save_weights
-from dcfnet.paths import written_whole
+from dcfnet.networks import PansharpeningNetwork, load_weights, save_weights
+from dcfnet.networks.weights import fingerprint
+from dcfnet.paths import is_file, written_whole
 from dcfnet.training.batches import Batch
 from dcfnet.training.evaluate import evaluate_network
 from dcfnet.training.loop import fit
@@ -48,6 +52,9 @@ STEPS = 80
 
 PATCH, STRIDE, MOST = 32, 8, 512
 HELD_PATCH, HELD_STRIDE, HELD_MOST = 24, 12, 64
+WEIGHTS, RECORD = "weights.safetensors", "adapted.json"
+_RESULTS = ("better", "before", "after", "patches", "seconds")
+
 LEAST = 64
 """With fewer patches than this, adapting did harm where it was tried."""
 
@@ -105,8 +112,8 @@ def adapt(
         plan: Settings; `ADAPTING` with as many epochs as make `STEPS` steps unless given.
         minutes: Train for about so long instead.
         seed: Of the patches and of their order.
-        run_dir: Folder for history, record and weights; the same call goes on there after an
-            interruption. None leaves no files.
+        run_dir: Folder for history, record and weights. The same call goes on there after an
+            interruption, and finds there what is done. None leaves no files.
         progress: Show bars.
 
     Returns:
@@ -115,12 +122,15 @@ def adapt(
     Raises:
         DataError: The scene is too small, or it has other bands than the network.
         RunError: ``run_dir`` holds another run.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, which it names, has stopped it.
 
     Reference:
         G. Scarpa, S. Vitale and D. Cozzolino, "Target-Adaptive CNN-Based Pansharpening", IEEE
         TGRS 56(9), 2018.
     """
     started = time.monotonic()
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise DataError(f"minutes must be a number above 0, got {minutes}")
     blocks = scene if isinstance(scene, Below) else below(scene, seed=seed, progress=progress)
     sensor = blocks.blocks[0].sensor
     if model.bands != sensor.n_bands:
@@ -138,22 +148,24 @@ def adapt(
             f"looked at); at least {LEAST} are needed, about 128 x 128 MS pixels. Use the network "
             "as it is, or a method without learning"
         )
-    before = evaluate_network(model, valid)
+    folder = None if run_dir is None else Path(run_dir)
+    what = _what(model, blocks, plan, minutes, seed)
+    noted = _noted(folder, what)
+    if folder and "better" in noted:
+        return Adapted(load_weights(folder / WEIGHTS), **{key: noted[key] for key in _RESULTS})
     if plan is None:
         batch = min(ADAPTING.batch_size, len(train))
-        steps = STEPS if minutes is None else _steps_in(model, train, batch, minutes)
-        epochs = max(1, math.ceil(steps / (len(train) // batch)))
-        plan = replace(ADAPTING, epochs=epochs, batch_size=batch, seed=seed)
+        if "epochs" not in noted:
+            steps = STEPS if minutes is None else _steps_in(model, train, batch, minutes)
+            noted["epochs"] = max(1, math.ceil(steps / (len(train) // batch)))
+        plan = replace(ADAPTING, epochs=noted["epochs"], batch_size=batch, seed=seed)
+    _note(folder, {"of": what, **noted})
+    before = evaluate_network(model, valid)
     adapted = copy.deepcopy(model)
-    fit(
-        adapted,
-        train,
-        valid,
-        plan,
-        run_dir=run_dir,
-        resume=run_dir is not None,
-        progress=progress,
-    )
+    resume = folder is not None
+    history = fit(adapted, train, valid, plan, run_dir=folder, resume=resume, progress=progress)
+    if not history.finished:
+        raise KeyboardInterrupt(history.stopped)
     after = evaluate_network(adapted, valid)
     better = after["loss"] < before["loss"]
     result = Adapted(
@@ -162,11 +174,68 @@ def adapt(
         before=before,
         after=after,
         patches=len(train),
-        seconds=time.monotonic() - started,
+        seconds=round(time.monotonic() - started, 1),
     )
-    if run_dir is not None:
-        _note(result, Path(run_dir))
+    if folder and not better:
+        save_weights(result.model, folder / WEIGHTS)
+    _note(folder, {"of": what, **noted, **{key: getattr(result, key) for key in _RESULTS}})
     return result
+
+
+def _what(
+    model: PansharpeningNetwork,
+    blocks: Below,
+    plan: Plan | None,
+    minutes: float | None,
+    seed: int,
+) -> dict[str, Any]:
+    """What decides the outcome: a call with the same goes on, or finds it done."""
+    ground = hashlib.sha256(repr(blocks.blocks[0].sensor).encode())
+    for block in blocks.blocks:
+        for image in (block.gt, block.ms, block.pan, block.mask):
+            ground.update(np.ascontiguousarray(image).tobytes())
+    return {
+        "network": fingerprint(model),
+        "scene": ground.hexdigest(),
+        "plan": plan and json.loads(json.dumps(asdict(plan))),
+        "minutes": minutes,
+        "seed": seed,
+    }
+
+
+def _noted(folder: Path | None, what: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier call with the same has noted in the folder."""
+    if folder is None:
+        return {}
+    path = folder / RECORD
+    if not is_file(path):
+        if is_file(folder / WEIGHTS) or is_file(folder / "checkpoint.pt"):
+            raise RunError(f"{folder} holds another run: choose another folder to adapt in")
+        return {}
+    try:
+        noted = dict(json.loads(path.read_text(encoding="utf-8")))
+        of = dict(noted.pop("of"))
+        if not isinstance(noted.get("epochs", 1), int):
+            raise ValueError(f"epochs are {noted['epochs']}")
+        if "better" in noted and not {*_RESULTS} <= {*noted}:
+            raise ValueError("it is not complete")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"{path} cannot be read as the record of an adaptation ({error!s:.200}): choose "
+            "another folder, or remove this one"
+        ) from error
+    if other := [key for key in what if of.get(key) != what[key]]:
+        raise RunError(
+            f"{folder} holds an adaptation of another {' and '.join(other)}: choose another "
+            "folder, or remove this one to adapt anew"
+        )
+    return noted
+
+
+def _note(folder: Path | None, record: dict[str, Any]) -> None:
+    if folder is not None:
+        with written_whole(folder / RECORD) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _steps_in(
@@ -180,18 +249,3 @@ def _steps_in(
     started, warm = time.monotonic(), time.monotonic() - started
     fit(copy.deepcopy(model), few, few, replace(trial, epochs=2), progress=False)
     return max(1, round((60 * minutes - warm) / ((time.monotonic() - started) / 2)))
-
-
-def _note(result: Adapted, folder: Path) -> None:
-    """The weights to use under their usual name, and beside them what adapting came to."""
-    if not result.better:
-        save_weights(result.model, folder / "weights.safetensors")
-    record = {
-        "better": result.better,
-        "before": result.before,
-        "after": result.after,
-        "patches": result.patches,
-        "seconds": round(result.seconds, 1),
-    }
-    with written_whole(folder / "adapted.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.fusion.tiled import SceneSource, Source, filled
+from dcfnet.fusion.tiled import SceneSource, Source
+from dcfnet.imagery.filters import filled
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import Sample, reduce_resolution

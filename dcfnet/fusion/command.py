@@ -1,20 +1,115 @@
-"""The command ``dcfnet fuse``: its flags are its arguments."""
+"""The commands ``adapt`` and ``fuse``: their flags are their arguments."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from dcfnet.errors import DataError
 from dcfnet.fusion.tiles import OVERLAP, TILE
-from dcfnet.imagery.sensors import SENSORS
-from dcfnet.training.command import Flag, NetworkName, exclusive
+from dcfnet.imagery.command import Flag, TakenBy
+from dcfnet.training.command import NetworkName, exclusive, load_network
 
-__all__ = ["fuse"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-WEIGHTS = exclusive("Weights")
+    from dcfnet.fusion.below import Below
+    from dcfnet.fusion.tiled import Source
+    from dcfnet.imagery.geotiff import Pair
+    from dcfnet.imagery.sensors import Sensor
+    from dcfnet.networks import PansharpeningNetwork
+
+__all__ = ["adapt", "fuse"]
+
+MethodName = Literal["exp", "mtf-glp-fs", "bt-h", "gsa", "bdsd-pc", "awlp"]
+"""The keys of `dcfnet.imagery.classical.METHODS`, which takes torch to import."""
+
+OF_HOW = Parameter(group=exclusive("How"))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A network.
+
+    Args:
+        network: One of the book's trained networks; by default dcfnet.
+        weights: weights.safetensors of your own run, or of adapt.
+        released: A released .pth file.
+    """
+
+    network: Annotated[NetworkName | None, OF_HOW] = None
+    weights: Annotated[Path | None, OF_HOW] = None
+    released: Annotated[Path | None, OF_HOW] = None
+
+    def load(self, sensor: Sensor) -> PansharpeningNetwork:
+        """The network, for the bands of a sensor."""
+        return load_network(self.network, self.weights, self.released, sensor)
+
+
+@dataclass(frozen=True)
+class ChosenOrMethod(Chosen):
+    """A network, or a method without learning.
+
+    Args:
+        network: One of the book's trained networks; by default dcfnet.
+        weights: weights.safetensors of your own run, or of adapt.
+        released: A released .pth file.
+        method: Fuse without learning, with statistics of the whole scene.
+    """
+
+    method: Annotated[MethodName | None, OF_HOW] = None
+
+
+def adapt(
+    folder: Path,
+    /,
+    *,
+    ms: str,
+    pan: str,
+    sensor: TakenBy,
+    chosen: Annotated[Chosen, Parameter(name="*")] = Chosen(),
+    minutes: float | None = None,
+    seed: int = 0,
+    align: Flag = False,
+    resample: Flag = False,
+) -> int:
+    """Fit a network to a scene, and keep it where that helps.
+
+    The network learns one scale down, where MS is the truth, on patches from all over the scene. A
+    fifth of the ground is held back: there the better of before and after is chosen. Two cores
+    take about a minute for DCFNet, seconds for the others. After an interruption the same command
+    goes on.
+
+    Args:
+        folder: Where weights.safetensors, history.csv and the records go.
+        ms: GeoTIFF of the sensor's bands, or what else GDAL reads.
+        pan: GeoTIFF of one band, likewise.
+        sensor: What took the images; its help names all.
+        chosen: What to begin with.
+        minutes: Train for about so long.
+        seed: Of the patches and their order.
+        align: Move each band onto PAN first.
+        resample: Resample MS if it is off PAN's grid by a fraction of a PAN pixel.
+    """
+    from dcfnet.fusion.below import below
+    from dcfnet.imagery.geotiff import Pair
+    from dcfnet.imagery.sensors import get_sensor
+
+    taken_by = get_sensor(sensor)
+    model = chosen.load(taken_by)
+    with Pair(ms, pan, taken_by, resample=resample) as pair:
+        source, _ = _aligned(pair, align)
+        blocks = below(source, seed=seed, progress=sys.stderr.isatty())
+    try:
+        _adapted(model, blocks, folder, minutes, seed)
+    except KeyboardInterrupt as stop:
+        return _goes_on("adapt", stop)
+    print(folder / "weights.safetensors")
+    return 0
 
 
 def fuse(
@@ -23,14 +118,14 @@ def fuse(
     *,
     ms: str,
     pan: str,
-    sensor: Annotated[
-        str,
-        Parameter(help=f"What took the images: {', '.join(SENSORS)}, or a .toml file of its own."),
-    ],
+    sensor: TakenBy,
     overwrite: Flag = False,
-    network: Annotated[NetworkName, Parameter(group=WEIGHTS)] = "dcfnet",
-    weights: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
-    released: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
+    chosen: Annotated[ChosenOrMethod, Parameter(name="*")] = ChosenOrMethod(),
+    adapt: Flag = False,
+    minutes: float | None = None,
+    align: Flag = False,
+    resample: Flag = False,
+    quiet: Flag = False,
     tile: int = TILE,
     overlap: int = OVERLAP,
     device: str | None = None,
@@ -41,48 +136,152 @@ def fuse(
     Any size: the scene is read, fused and written tile by tile. The result appears when it is
     complete. After an interruption the same command goes on where it stopped.
 
+    Before it begins, it tries the network one scale down, where MS is the truth, on windows of the
+    scene, and says how it stands beside methods without learning.
+
     Args:
         out: The GeoTIFF to write.
         ms: GeoTIFF, the sensor's bands; or what GDAL reads besides, /vsizip/S.zip/MS.tif or a VRT.
         pan: GeoTIFF, one band; likewise.
         sensor: What took the images; its help names all.
         overwrite: Replace the result if it is there.
-        network: One of the book's trained networks.
-        weights: weights.safetensors of your own run.
-        released: A released .pth file.
+        chosen: What fuses.
+        adapt: Fit the network to the scene first, as the command adapt does, in OUT-adapted.
+        minutes: Adapt for about so long.
+        align: Move each band onto PAN, by what the command check measures.
+        resample: Resample MS if it is off PAN's grid by a fraction of a PAN pixel.
+        quiet: Do not try the network first.
         tile: Side of a tile, in PAN pixels.
         overlap: PAN pixels discarded at each side of a tile.
         device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
             GPUs, else the CPU.
         precision: Of the network's arithmetic.
     """
-    from dcfnet.fusion.files import fuse_files
+    from dcfnet.fusion.files import fuse_files, require_free
+    from dcfnet.fusion.tiled import find_devices, plan_tiles
+    from dcfnet.imagery.classical import METHODS, Method
+    from dcfnet.imagery.geotiff import Pair
     from dcfnet.imagery.sensors import get_sensor
-    from dcfnet.networks import load_released, load_trained, load_weights
 
-    taken_by = get_sensor(sensor)
-    if weights:
-        model = load_weights(weights)
-    elif released:
-        model = load_released(None, released, taken_by.n_bands)
-    else:
-        model = load_trained(network)
+    taken_by, devices = get_sensor(sensor), device.split(",") if device else None
+    if minutes is not None and not adapt:
+        raise ValueError("--minutes says how long to adapt: pass --adapt as well")
+    if chosen.method and adapt:
+        raise ValueError("a method without learning does not adapt: pass --adapt or --method")
+    how: PansharpeningNetwork | Method
+    how = METHODS[chosen.method] if chosen.method else chosen.load(taken_by)
+    with Pair(ms, pan, taken_by, resample=resample) as pair:
+        require_free(out, pair, overwrite)
+        source, places = _aligned(pair, align)
+        plan_tiles(pair, tile, overlap)
+        try:
+            if not isinstance(how, Method):
+                find_devices(how, devices)
+                how = _ready(how, source, out, adapt, minutes, quiet)
+        except KeyboardInterrupt as stop:
+            return _goes_on("fuse", stop)
     try:
         fused = fuse_files(
-            model,
+            how,
             ms,
             pan,
             out,
             taken_by,
             tile=tile,
             overlap=overlap,
-            device=device.split(",") if device else None,
+            device=devices,
             precision=precision,
             overwrite=overwrite,
+            resample=resample,
+            places=places,
             progress=sys.stderr.isatty(),
         )
-    except KeyboardInterrupt:
-        print("\ndcfnet fuse: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        return _goes_on("fuse", stop)
     print(fused)
     return 0
+
+
+def _aligned(pair: Pair, asked: bool) -> tuple[Source, pd.DataFrame | None]:
+    """The pair, its bands moved if that was asked for, and where they lay."""
+    from dcfnet.fusion.aligned import AlignedSource
+    from dcfnet.imagery.registration import PERFECT, displacements
+
+    if not asked:
+        return pair, None
+    places = displacements(pair)
+    off = places - [PERFECT, PERFECT, 0]
+    _say(f"PAN pixels by which bands lie off, and are moved:\n{off.round(2).to_string()}")
+    return AlignedSource(pair, places), places
+
+
+def _ready(
+    model: PansharpeningNetwork,
+    source: Source,
+    out: Path,
+    adapting: bool,
+    minutes: float | None,
+    quiet: bool,
+) -> PansharpeningNetwork:
+    """The network to fuse with, adapted or tried before, as was asked for."""
+    from dcfnet.fusion.below import below
+
+    if quiet and not adapting:
+        return model
+    try:
+        blocks = below(source, progress=sys.stderr.isatty())
+    except DataError as error:
+        if adapting:
+            raise
+        _say(f"{model.title} was not tried on the scene first: {error}")
+        return model
+    if adapting:
+        folder = out.with_name(f"{out.stem}-adapted")
+        return _adapted(model, blocks, folder, minutes, quiet=quiet)
+    _compare({model.title: model}, blocks, "; pass --adapt, or --method mtf-glp-fs")
+    return model
+
+
+def _adapted(
+    model: PansharpeningNetwork,
+    blocks: Below,
+    folder: Path,
+    minutes: float | None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> PansharpeningNetwork:
+    """The better of before and after, and what is to be said of it."""
+    from dcfnet.fusion.adapt import adapt
+
+    shown = sys.stderr.isatty()
+    found = adapt(model, blocks, minutes=minutes, seed=seed, run_dir=folder, progress=shown)
+    _say(f"{found}; it took {found.seconds:.0f} s")
+    models = {f"{model.title} as it was": model}
+    if found.better:
+        models[f"{model.title} adapted"] = found.model
+    if not quiet:
+        _compare(models, blocks, "; pass --minutes for more, or --method mtf-glp-fs")
+    return found.model
+
+
+def _compare(models: dict[str, PansharpeningNetwork], blocks: Below, cure: str) -> None:
+    """A small table, and where the last network falls behind."""
+    from dcfnet.fusion.trial import ahead, tried
+
+    table = tried(models, blocks)
+    if not len(table):
+        return
+    _say(f"On windows of the scene, one scale down:\n{table.round(3).to_string()}")
+    name = list(models)[-1]
+    if better := ahead(table, name):
+        _say(f"{name} falls behind {' and '.join(better)}, which learnt nothing{cure}")
+
+
+def _say(text: str) -> None:
+    """Beside the result's name, which alone goes to the output."""
+    print(text, file=sys.stderr)
+
+
+def _goes_on(command: str, stop: KeyboardInterrupt) -> int:
+    _say(f"\ndcfnet {command}: stopped; the same command goes on from here")
+    return 143 if "SIGTERM" in stop.args else 130

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from glob import escape as escape_glob
 from pathlib import Path
 
+import pandas as pd
 import rasterio
 import torch
 from filelock import FileLock, Timeout
@@ -19,19 +20,23 @@ from rasterio.drivers import raster_driver_extensions
 from tqdm import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.fusion.tiled import Workers, plan_tiles
+from dcfnet.fusion.aligned import AlignedSource
+from dcfnet.fusion.methods import MethodTiles
+from dcfnet.fusion.tiled import Source, Workers, plan_tiles
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile
 from dcfnet.fusion.work import WorkRaster, sidecars
+from dcfnet.imagery.classical import Method
 from dcfnet.imagery.geotiff import Pair, raster_name
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks import PansharpeningNetwork
+from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
-__all__ = ["fuse_files"]
+__all__ = ["fuse_files", "require_free"]
 
 
 def fuse_files(
-    model: PansharpeningNetwork,
+    how: PansharpeningNetwork | Method,
     ms_path: str | Path,
     pan_path: str | Path,
     out_path: str | Path,
@@ -42,6 +47,8 @@ def fuse_files(
     device: str | Sequence[str] | None = None,
     precision: str = "fp32",
     overwrite: bool = False,
+    resample: bool = False,
+    places: pd.DataFrame | None = None,
     progress: bool = False,
     on_row: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -58,7 +65,8 @@ def fuse_files(
     other settings, weights or inputs starts anew.
 
     Args:
-        model: Any network of this package.
+        how: Any network of this package, or one of `dcfnet.imagery.classical.METHODS`, which
+            measures the whole scene first.
         ms_path: MS with the sensor's bands in its order, whole digital numbers; a file, or what
             GDAL reads besides, ``/vsizip/...`` for example.
         pan_path: PAN, one band, on a grid aligned with that of MS; likewise.
@@ -70,6 +78,8 @@ def fuse_files(
             network is, and if that is the CPU, all GPUs that there are.
         precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
         overwrite: Replace the result if it is there.
+        resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
+        places: From `dcfnet.imagery.registration.displacements`: each band is moved onto PAN.
         progress: Show a bar.
         on_row: Called after each row of tiles that is safe on disk, with its number and how many
             there are.
@@ -84,30 +94,25 @@ def fuse_files(
         ValueError: Tile and overlap do not fit each other, or there is no such device.
     """
     out_path = _result(out_path)
-    if model.bands != sensor.n_bands:
+    if not isinstance(how, Method) and how.bands != sensor.n_bands:
         raise DataError(
-            f"the network is for {model.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
-            "one that was made for the sensor"
+            f"the network is for {how.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
+            "one that was made for the sensor, or dcfnet.networks.rebanded(model, ...)"
         )
     with (
         # MiB. By default blocks that were read fill 5 % of the memory; less than a row of blocks of
         # the result, 164 MiB for 20,000 columns, and GDAL reads everything many times.
         rasterio.Env(GDAL_CACHEMAX=512),
-        Pair(ms_path, pan_path, sensor) as source,
+        Pair(ms_path, pan_path, sensor, resample=resample) as pair,
     ):
-        inputs = [*source.ms.files, *source.pan.files]
-        for there in filter(Path.exists, (out_path, *sidecars(out_path))):
-            if any(there.samefile(path) for path in map(_on_disk, inputs) if path):
-                raise DataError(f"{there} is an input: name another file for the result")
-            if not there.is_file():
-                raise DataError(f"{there} is a folder or a device: name a file for the result")
-            if not overwrite:
-                raise DataError(
-                    f"{there} exists already: name another file for what is fused of {ms_path} and "
-                    f"{pan_path}, or ask to overwrite it"
-                )
+        require_free(out_path, pair, overwrite)
+        source: Source = pair if places is None else AlignedSource(pair, places)
         plan = plan_tiles(source, tile, overlap)
-        workers = Workers(model, sensor, device, precision)
+        workers: Workers | MethodTiles
+        if isinstance(how, Method):
+            workers, whose = MethodTiles(how, progress), how.title
+        else:
+            workers, whose = Workers(how, sensor, device, precision), fingerprint(how)
         out_path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(beside(out_path, "lock"), timeout=0)
         try:
@@ -121,19 +126,43 @@ def fuse_files(
             for unfinished in out_path.parent.glob(parts):
                 unfinished.unlink(missing_ok=True)  # left by a process that was killed
             settings = {
-                "inputs": [_identity(name) for name in inputs],
+                "inputs": [_identity(name) for name in _inputs(pair)],
+                "moved": [resample, None if places is None else places.to_json()],
                 "sensor": asdict(sensor),
-                "weights": _weights_hash(model),
+                "weights": whose,
                 "tile": [tile, overlap],
                 "how": [workers.kinds, precision, torch.__version__],
             }
-            fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-            work = WorkRaster(out_path, source, fingerprint)
+            settled = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+            work = WorkRaster(out_path, pair, settled)
             _fuse_rows(source, workers, plan, work, progress, on_row)
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
     return out_path
+
+
+def require_free(out_path: str | Path, source: Pair, overwrite: bool) -> None:
+    """Whether a result may be written under a name.
+
+    Raises:
+        DataError: It may not: the name is no GeoTIFF's, or something is there already.
+    """
+    out_path = _result(out_path)
+    for there in filter(Path.exists, (out_path, *sidecars(out_path))):
+        if any(there.samefile(path) for path in map(_on_disk, _inputs(source)) if path):
+            raise DataError(f"{there} is an input: name another file for the result")
+        if not there.is_file():
+            raise DataError(f"{there} is a folder or a device: name a file for the result")
+        if not overwrite:
+            raise DataError(
+                f"{there} exists already: name another file for what is fused of "
+                f"{source.ms.name} and {source.pan.name}, or ask to overwrite it"
+            )
+
+
+def _inputs(source: Pair) -> list[str]:
+    return [*source.ms.files, *source.pan.files]
 
 
 def _result(path: str | Path) -> Path:
@@ -153,8 +182,8 @@ def _result(path: str | Path) -> Path:
 
 
 def _fuse_rows(
-    source: Pair,
-    workers: Workers,
+    source: Source,
+    workers: Workers | MethodTiles,
     plan: tuple[list[Tile], list[Tile]],
     work: WorkRaster,
     progress: bool,
@@ -197,11 +226,3 @@ def _identity(name: str) -> list[str | int]:
         status = path.stat()
         return [name, str(path.resolve()), status.st_size, status.st_mtime_ns]
     return [name]
-
-
-def _weights_hash(model: PansharpeningNetwork) -> str:
-    digest = hashlib.sha256(repr(getattr(model, "config", type(model).__name__)).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

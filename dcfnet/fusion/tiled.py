@@ -11,24 +11,38 @@ import contextlib
 import copy
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
+from dcfnet.errors import unknown
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile, tiles_along
-from dcfnet.imagery.filters import exp_upsample
+from dcfnet.imagery.filters import exp_upsample, filled
+from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.tensors import as_digital_numbers, as_tensor
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["SceneSource", "Source", "Workers", "filled", "fuse_scene", "plan_tiles", "read_tile"]
+__all__ = [
+    "Fused",
+    "SceneSource",
+    "Source",
+    "Workers",
+    "find_devices",
+    "fuse_scene",
+    "plan_tiles",
+    "read_tile",
+    "read_window",
+]
+
+Fused = Generator[tuple[Tile, Tile, np.ndarray, np.ndarray], None, None]
+"""Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w)."""
 
 # MS pixels around a tile that the 23-tap interpolation of the tile looks at: 11 samples of the
 # half-way grid and 11 of the fine one are 5.5 + 2.75 MS pixels.
@@ -70,30 +84,50 @@ class SceneSource:
         return pan, pan != 0
 
 
-def filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Pixels without data get the nearest value that is one, so that filters see no cliff."""
-    if mask.all() or not mask.any():
-        return image
-    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return image[..., nearest[0], nearest[1]]
-
-
 def read_tile(source: Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:
     """MS, its interpolation, PAN and the mask of a tile."""
+    place = Window(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
+    return read_window(source, place)
+
+
+def read_window(source: Source, place: Window, margin: int = 0) -> tuple[np.ndarray, ...]:
+    """MS, its interpolation, PAN and the mask of a window, and of ground around it.
+
+    Pixels without data are filled. The scene ends with its border pixels repeated, where
+    `exp_upsample` would go round.
+
+    Args:
+        source: The scene.
+        place: A window of MS pixels.
+        margin: MS pixels around it.
+
+    Returns:
+        (C, h, w), (C, ratio h, ratio w) float64, (ratio h, ratio w), and a mask of that shape.
+    """
     r, m = source.sensor.ratio, _FILTER_MARGIN
-    wide, pad = [], []
-    for tile, size in zip((rows, cols), source.shape, strict=True):
-        low, high = max(0, tile.start - m), min(size, tile.stop + m)
-        wide.append(slice(low, high))
-        pad.append((low - tile.start + m, tile.stop + m - high))
-    ms, mask = source.read_ms(*wide)
-    pan, pan_mask = source.read_pan(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
-    # The scene ends with its border pixels repeated, where exp_upsample would go round.
-    ms = np.pad(filled(ms, mask), ((0, 0), *pad), mode="edge")
-    mask = np.pad(mask, pad, mode="edge")[m:-m, m:-m]
+    ms, mask = _with_margin(source.read_ms, place, source.shape, margin + m)
+    pan, pan_mask = _with_margin(source.read_pan, place, source.shape, margin, r)
     lms = exp_upsample(ms, r)[:, r * m : -r * m, r * m : -r * m]
-    mask = mask.repeat(r, 0).repeat(r, 1) & pan_mask
-    return ms[:, m:-m, m:-m], lms, filled(pan, pan_mask), mask
+    mask = mask[m:-m, m:-m].repeat(r, 0).repeat(r, 1) & pan_mask
+    return ms[:, m:-m, m:-m], lms, pan, mask
+
+
+def _with_margin(
+    read: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]],
+    place: Window,
+    shape: tuple[int, int],
+    margin: int,
+    scale: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image and its mask around a window of MS pixels, beyond the scene its border repeated."""
+    wide, pad = [], []
+    for side, size in zip(place, shape, strict=True):
+        low, high = max(0, side.start - margin), min(size, side.stop + margin)
+        wide.append(slice(low, high))
+        pad.append((scale * (low - side.start + margin), scale * (side.stop + margin - high)))
+    image, mask = read(*wide)
+    around = [(0, 0)] * (image.ndim - 2) + pad
+    return np.pad(filled(image, mask), around, mode="edge"), np.pad(mask, pad, mode="edge")
 
 
 class _Runner:
@@ -121,8 +155,14 @@ class _Runner:
         return as_digital_numbers(fused, self.sensor)
 
 
-def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> list[torch.device]:
-    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU."""
+def find_devices(
+    model: PansharpeningNetwork, asked: str | Sequence[str] | None
+) -> list[torch.device]:
+    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU.
+
+    Raises:
+        ValueError: There is no such device.
+    """
     own = next(model.parameters()).device
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if asked is None:
@@ -133,9 +173,7 @@ def _devices(model: PansharpeningNetwork, asked: str | Sequence[str] | None) -> 
             found.append(torch.device(name))
             torch.empty(0, device=found[-1]).cpu()
         except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has
-            raise ValueError(
-                f"cannot compute on {name!r}: expected one of {', '.join(['cpu', *gpus])}"
-            ) from error
+            raise ValueError(unknown("device", name, ["cpu", *gpus])) from error
     if not found:
         raise ValueError("no device to compute on: pass at least one, or None")
     return found
@@ -152,8 +190,8 @@ class Workers:
         precision: str,
     ) -> None:
         if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision is 'fp32' or 'bf16', got {precision!r}")
-        devices = _devices(model, device)
+            raise ValueError(unknown("precision", precision, ("fp32", "bf16")))
+        devices = find_devices(model, device)
         self.kinds = sorted({device.type for device in devices})
         self.batch = 1 if self.kinds == ["cpu"] else 8
         self.number = len(devices)
@@ -170,13 +208,8 @@ class Workers:
         finally:
             self._free.put(runner)
 
-    def fused(
-        self, source: Source, rows: list[Tile], cols: list[Tile]
-    ) -> Generator[tuple[Tile, Tile, np.ndarray, np.ndarray], None, None]:
-        """Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w).
-
-        While the devices work, the next tiles are read.
-        """
+    def fused(self, source: Source, rows: list[Tile], cols: list[Tile]) -> Fused:
+        """The tiles, one after the other. While the devices work, the next ones are read."""
         r = source.sensor.ratio
         places = itertools.product(rows, cols)
         waiting: deque[tuple[list[tuple[Tile, Tile]], list[np.ndarray], Future[np.ndarray]]]

@@ -15,7 +15,7 @@ import rasterio.shutil
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
-from dcfnet.errors import DataError
+from dcfnet.errors import DataError, unknown
 from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.geotiff import Pair, open_raster
 from dcfnet.paths import beside, written_whole
@@ -218,9 +218,9 @@ def _type_and_nodata(source: Pair) -> tuple[np.dtype, int]:
     if dtype.kind == "f":
         dtype = np.promote_types(np.uint16, np.min_scalar_type(sensor.max_value))
     if dtype.name not in _TYPES:
+        what = f"kind of values in {source.ms.name}"
         raise DataError(
-            f"{source.ms.name} holds {dtype} values, expected one of {', '.join(_TYPES)}; "
-            "convert it with `gdal_translate -ot UInt16`"
+            f"{unknown(what, dtype.name, _TYPES)}; convert it with `gdal_translate -ot UInt16`"
         )
     limits = np.iinfo(dtype)
     if limits.max < sensor.max_value:

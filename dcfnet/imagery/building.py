@@ -20,13 +20,14 @@ from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.catalogue import load_scene, scene_name
-from dcfnet.imagery.patches import patch_windows
+from dcfnet.imagery.patches import PATCH, patch_windows
 from dcfnet.imagery.regions import SPLITS, Split, Window
-from dcfnet.imagery.sensors import SENSORS, sensor_table
+from dcfnet.imagery.scene import open_scene
+from dcfnet.imagery.sensors import SENSORS, Sensor, sensor_table
 from dcfnet.imagery.wald import Sample, reduce_resolution
 from dcfnet.paths import data_dir, written_whole
 
-__all__ = ["build_data", "data_file", "write_h5"]
+__all__ = ["build_data", "build_pairs", "data_file", "write_h5"]
 
 
 def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
@@ -70,24 +71,35 @@ def write_h5(
     Raises:
         DataError: The disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    if not windows:
-        raise DataError(f"nothing to write to {path}: expected at least one window")
+    _write_parts(Path(path), [(sample, windows)], progress)
+
+
+def _write_parts(
+    path: Path, parts: Sequence[tuple[Sample, Sequence[Window]]], progress: bool
+) -> None:
+    """Patches of several samples of one sensor, one after the other."""
+    patches = [(sample, window) for sample, windows in parts for window in windows]
+    if not patches:
+        raise DataError(
+            f"nothing to write to {path}: expected at least one window; this part of the ground "
+            "is too small for a patch of 64 x 64 MS pixels, or has no data"
+        )
+    sensor = patches[0][0].sensor
     with (
         _writing(path),
         written_whole(path) as temporary,
         _SafeForHDF5(temporary, "w+b") as disk,
     ):
         with h5py.File(disk, "w") as file:
-            file.attrs["sensor"] = sample.sensor.name
-            if sample.sensor != SENSORS.get(sample.sensor.name):
-                file.attrs["sensor_table"] = json.dumps(sensor_table(sample.sensor))
+            file.attrs["sensor"] = sensor.name
+            if sensor != SENSORS.get(sensor.name):
+                file.attrs["sensor_table"] = json.dumps(sensor_table(sensor))
             sets = {
-                key: file.create_dataset(key, (len(windows), *array.shape), array.dtype)
-                for key, array in _as_patch(sample, windows[0]).items()
+                key: file.create_dataset(key, (len(patches), *array.shape), array.dtype)
+                for key, array in _as_patch(*patches[0]).items()
             }
-            bar = tqdm(windows, desc=path.name, unit="patch", disable=not progress)
-            for i, window in enumerate(bar):
+            bar = tqdm(patches, desc=path.name, unit="patch", disable=not progress)
+            for i, (sample, window) in enumerate(bar):
                 for key, array in _as_patch(sample, window).items():
                     sets[key][i] = array
                 if disk.error:
@@ -163,6 +175,48 @@ def build_data(
     with _alone(paths["train"].parent):
         for split, path in paths.items():
             write_h5(path, sample, patch_windows(sample, split, fold=fold), progress=progress)
+    return paths
+
+
+def build_pairs(
+    pairs: Sequence[tuple[str | Path, str | Path]],
+    sensor: Sensor,
+    folder: str | Path,
+    *,
+    fold: int = 0,
+    size: int = PATCH,
+    resample: bool = False,
+    progress: bool = True,
+) -> dict[Split, Path]:
+    """Build train, valid and test files of your own GeoTIFFs.
+
+    Each pair is divided by itself, as `dcfnet.imagery.regions` says.
+
+    Args:
+        pairs: MS and PAN of each, files or what GDAL reads besides.
+        sensor: What took all of them.
+        folder: Where the files go.
+        fold: Which division.
+        size: Side of a patch on the grid of MS, a multiple of 4.
+        resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
+        progress: Show a progress bar for each file.
+
+    Returns:
+        Path of each split's file.
+
+    Raises:
+        DataError: A pair cannot be used, or is too small, or the files cannot be written.
+    """
+    samples = [
+        reduce_resolution(open_scene(ms, pan, sensor, resample=resample)) for ms, pan in pairs
+    ]
+    paths = {split: Path(folder) / f"{split}.h5" for split in SPLITS}
+    with _alone(Path(folder)):
+        for split, path in paths.items():
+            parts = [
+                (sample, patch_windows(sample, split, fold=fold, size=size)) for sample in samples
+            ]
+            _write_parts(path, parts, progress)
     return paths
 
 

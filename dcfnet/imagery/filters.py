@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, distance_transform_edt
 from scipy.signal import fftconvolve
 
 from dcfnet.errors import DataError
@@ -24,6 +24,7 @@ __all__ = [
     "decimate",
     "degrade",
     "exp_upsample",
+    "filled",
     "mtf_filter",
     "mtf_kernel",
     "reduce_pan",
@@ -235,3 +236,11 @@ def _require_multiple(shape: Sequence[int], ratio: int) -> None:
             f"image is {shape[0]} x {shape[1]} pixels, expected multiples of {ratio}; "
             "crop it at the bottom and right"
         )
+
+
+def filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Pixels without data get the nearest value that is one, so that filters see no cliff."""
+    if mask.all() or not mask.any():
+        return image
+    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return image[..., nearest[0], nearest[1]]

@@ -21,10 +21,11 @@ from rasterio.windows import Window
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.ground import Grid, common_ground
+from dcfnet.imagery.moved import read_moved
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.paths import is_file
 
-__all__ = ["Pair", "Raster", "open_raster", "raster_name"]
+__all__ = ["Pair", "Raster", "count_bands", "open_raster", "raster_name"]
 
 WHOLE = 1e-3
 """By how much a floating-point value may differ from a whole digital number."""
@@ -58,6 +59,27 @@ def open_raster(path: str | Path, mode: str = "r", **profile: Any) -> DatasetWri
         return rasterio.open(path, mode, **profile)
 
 
+def count_bands(path: str | Path) -> int:
+    """How many bands of a raster are image, not alpha.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with _opened(path) as file:
+        return sum(color != ColorInterp.alpha for color in file.colorinterp) or file.count
+
+
+def _opened(path: str | Path) -> DatasetWriter:
+    name = raster_name(path)
+    # To open a pipe would wait for ever.
+    if not is_file(Path(path)) and not (":" in name or name.startswith("/vsi")):
+        raise DataError(f"cannot read {name}: expected a GeoTIFF, found no file")
+    try:
+        return open_raster(name)
+    except (RasterioError, OSError, ValueError) as error:
+        raise DataError(f"cannot read {name} ({error}): expected a GeoTIFF") from error
+
+
 class Raster:
     """An image of digital numbers that GDAL can read: a GeoTIFF, a VRT, a .TIL, one in a zip file.
 
@@ -70,25 +92,21 @@ class Raster:
         files: Every file that the image is read from: sidecars, and what a VRT refers to.
     """
 
-    def __init__(self, path: str | Path, bands: int, sensor: Sensor) -> None:
+    def __init__(self, path: str | Path, bands: int, sensor: Sensor, *, whole: bool = True) -> None:
         """Open a file and see whether it can be what it should.
 
         Args:
             path: A file, or what GDAL reads besides: ``/vsizip/...``, ``zip://...``, an address.
             bands: How many it should have.
             sensor: What took it.
+            whole: Whether it must hold whole digital numbers within the sensor's range, as images
+                that were taken do, or may hold others, as fused ones do.
 
         Raises:
             DataError: It cannot be read, or has other bands or values of another kind.
         """
-        self.name, self.sensor = raster_name(path), sensor
-        # To open a pipe would wait for ever.
-        if not is_file(Path(path)) and not (":" in self.name or self.name.startswith("/vsi")):
-            raise DataError(f"cannot read {self.name}: expected a GeoTIFF, found no file")
-        try:
-            self.file = open_raster(self.name)
-        except (RasterioError, OSError, ValueError) as error:
-            raise DataError(f"cannot read {self.name} ({error}): expected a GeoTIFF") from error
+        self.name, self.sensor, self._whole = raster_name(path), sensor, whole
+        self.file = _opened(path)
         try:
             self.shape: tuple[int, int] = self.file.shape
             self.bands, self._alpha = self._image_bands(bands)
@@ -157,8 +175,8 @@ class Raster:
             cols: Columns likewise.
 
         Returns:
-            (C, h, w) unsigned whole numbers, 0 where there is no data, and (h, w) bool, True where
-            there is.
+            (C, h, w) unsigned whole numbers, unless others are allowed, 0 where there is no data;
+            and (h, w) bool, True where there is.
 
         Raises:
             DataError: The file is damaged or too large for the memory, or holds values that are no
@@ -185,7 +203,8 @@ class Raster:
         if image.dtype.kind == "f":
             valid &= ~np.isnan(image).any(axis=0)
         image[:, ~valid] = 0
-        image = self._digital_numbers(image, rows.start, cols.start)
+        if self._whole:
+            image = self._digital_numbers(image, rows.start, cols.start)
         return image, (image != 0).any(axis=0)
 
     def _digital_numbers(self, image: np.ndarray, top: int, left: int) -> np.ndarray:
@@ -226,12 +245,22 @@ class Pair:
         pan: The PAN file.
         sensor: The imager.
         shape: Rows and columns of MS on common ground.
+        off: How far MS was off PAN's grid before it was resampled, down and right in PAN pixels.
         transform: From PAN pixels of common ground to map coordinates.
         crs: The coordinate system of both, or None.
     """
 
-    def __init__(self, ms_path: str | Path, pan_path: str | Path, sensor: Sensor) -> None:
+    def __init__(
+        self, ms_path: str | Path, pan_path: str | Path, sensor: Sensor, *, resample: bool = False
+    ) -> None:
         """Open both files.
+
+        Args:
+            ms_path: MS, a file or what GDAL reads besides.
+            pan_path: PAN likewise.
+            sensor: What took them.
+            resample: Where the grids are offset by a fraction of a PAN pixel, resample MS as it is
+                read.
 
         Raises:
             DataError: One cannot be read, or they do not fit each other or the sensor.
@@ -241,8 +270,8 @@ class Pair:
             self.ms = opened.enter_context(Raster(ms_path, sensor.n_bands, sensor))
             self.pan = opened.enter_context(Raster(pan_path, 1, sensor))
             self.crs: CRS | None = self.pan.file.crs
-            rows, cols, self._top, self._left = common_ground(
-                self.ms.grid, self.pan.grid, sensor.ratio
+            rows, cols, self._top, self._left, self.off = common_ground(
+                self.ms.grid, self.pan.grid, sensor.ratio, resample=resample
             )
             self._first = (rows.start, cols.start)
             self.shape = (rows.stop - rows.start, cols.stop - cols.start)
@@ -257,6 +286,12 @@ class Pair:
 
     def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """MS and its mask of a window of MS pixels on common ground."""
+        if any(self.off):
+            steps = np.tile(np.divide(self.off, self.sensor.ratio), (self.sensor.n_bands, 1))
+            return read_moved(self._read_ms, rows, cols, self.shape, steps)
+        return self._read_ms(rows, cols)
+
+    def _read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         y, x = self._first
         return self.ms.read(
             slice(y + rows.start, y + rows.stop), slice(x + cols.start, x + cols.stop)

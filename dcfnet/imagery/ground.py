@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 
 from dcfnet.errors import DataError
 
-__all__ = ["Grid", "common_ground"]
+__all__ = ["CommonGround", "Grid", "common_ground"]
 
 TOLERANCE = 0.1
 """PAN pixels by which two grids may differ anywhere."""
@@ -32,16 +32,33 @@ class Grid(NamedTuple):
     crs: CRS | None = None
 
 
-def common_ground(ms: Grid, pan: Grid, ratio: int) -> tuple[slice, slice, int, int]:
+class CommonGround(NamedTuple):
     """Whole MS pixels that PAN covers.
+
+    Attributes:
+        rows: Of MS.
+        cols: Of MS.
+        top: The row of PAN where they begin.
+        left: The column of PAN.
+        off: What is left: how far MS lies down and right of there, in PAN pixels, at most half of
+            one; 0 where it is within `TOLERANCE`.
+    """
+
+    rows: slice
+    cols: slice
+    top: int
+    left: int
+    off: tuple[float, float]
+
+
+def common_ground(ms: Grid, pan: Grid, ratio: int, *, resample: bool = False) -> CommonGround:
+    """The ground that both images show.
 
     Args:
         ms: Grid of MS.
         pan: Grid of PAN.
         ratio: PAN pixels per MS pixel.
-
-    Returns:
-        Rows and columns of MS, and the row and column of PAN where they begin.
+        resample: Allow grids that are offset by a fraction of a PAN pixel.
 
     Raises:
         DataError: One is not georeferenced, their coordinate systems differ, the pixel sizes are
@@ -66,12 +83,16 @@ def common_ground(ms: Grid, pan: Grid, ratio: int) -> tuple[slice, slice, int, i
             f"{ms.name} and {pan.name} do not overlap by a single MS pixel: expected two images "
             "of the same ground; check that they belong to one acquisition"
         )
-    if max(abs(shift - round(shift)) for shift in (to_pan.c, to_pan.f)) > TOLERANCE:
+    off = to_pan.f - round(to_pan.f), to_pan.c - round(to_pan.c)
+    if max(map(abs, off)) <= TOLERANCE:
+        off = 0.0, 0.0
+    elif not resample:
         raise DataError(
             f"{ms.name} begins {to_pan.c:.2f} columns and {to_pan.f:.2f} rows from the corner of "
-            f"{pan.name}, expected whole PAN pixels; {_cure(ms, pan, ratio)}"
+            f"{pan.name}, expected whole PAN pixels; ask to resample MS (--resample), or "
+            f"{_cure(ms, pan, ratio)}"
         )
-    return rows, cols, top, left
+    return CommonGround(rows, cols, top, left, off)
 
 
 def _to_pan(ms: Grid, pan: Grid, ratio: int) -> Affine:

@@ -22,14 +22,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import fft
-from scipy.ndimage import minimum_filter, shift
+from scipy.ndimage import minimum_filter
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.filters import mtf_kernel
+from dcfnet.imagery.geotiff import Pair
+from dcfnet.imagery.moved import shifted
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["aligned", "at_reduced_resolution", "displacements", "fuse_aligned", "moved"]
+__all__ = ["PERFECT", "aligned", "at_reduced_resolution", "displacements", "fuse_aligned", "moved"]
 
 SQUARE = 6
 """Side of the squares, in MS pixels: small enough for two materials, large enough for a fit."""
@@ -39,6 +41,9 @@ KEPT = 0.25
 
 WINDOW, WINDOWS = 128, 4
 """Of a large image, 4 x 4 windows of 128 x 128 MS pixels are enough."""
+
+PERFECT = 0.5
+"""Where bands are found that are registered perfectly, see `displacements`."""
 
 FEWEST, SMALLEST = 40, 96
 """Squares, and MS pixels per side, without which nothing is said."""
@@ -55,7 +60,7 @@ class _Part(NamedTuple):
     mask: np.ndarray
 
 
-def displacements(pair: Scene | Sample) -> pd.DataFrame:
+def displacements(pair: Scene | Sample | Pair) -> pd.DataFrame:
     """How far the content of each band lies from PAN's.
 
     0 means that the band lies where `dcfnet.imagery.filters.exp_upsample` puts it, MS pixel k on
@@ -64,8 +69,9 @@ def displacements(pair: Scene | Sample) -> pd.DataFrame:
     are at most 0.05 pixels.
 
     Args:
-        pair: A scene, or a sample of it. A sample at reduced resolution has few pixels: measure
-            the scene and ask `at_reduced_resolution`.
+        pair: A scene, a sample of it, or an open pair of files, of which windows are read. A
+            sample at reduced resolution has few pixels: measure the scene and ask
+            `at_reduced_resolution`.
 
     Returns:
         A row for each band, by its short name: ``down`` and ``right``, in pixels of the pair's
@@ -77,12 +83,13 @@ def displacements(pair: Scene | Sample) -> pd.DataFrame:
     Example:
         >>> displacements(load_scene())  # doctest: +SKIP
     """
-    if min(pair.ms.shape[1:]) < SMALLEST or not pair.mask.any():
+    shape = pair.shape if isinstance(pair, Pair) else pair.ms.shape[1:]
+    parts = _parts(pair, shape) if min(shape) >= SMALLEST else []
+    if not any(part.mask.any() for part in parts):
         raise DataError(
-            f"MS is {pair.ms.shape[1]} x {pair.ms.shape[2]} pixels, {pair.mask.mean():.0%} of them "
-            f"with data: to register bands expected at least {SMALLEST} x {SMALLEST}, with data"
+            f"MS is {shape[0]} x {shape[1]} pixels{', without data' if parts else ''}: to register "
+            f"bands expected at least {SMALLEST} x {SMALLEST}, with data"
         )
-    parts = _parts(pair)
     rows = []
     for band, (name, gain) in enumerate(zip(pair.sensor.bands, pair.sensor.mtf_gains, strict=True)):
         try:
@@ -95,12 +102,13 @@ def displacements(pair: Scene | Sample) -> pd.DataFrame:
     return pd.DataFrame(rows, index=list(pair.sensor.bands), columns=["down", "right", "error"])
 
 
-def _parts(pair: Scene | Sample) -> list[_Part]:
-    _, h, w = pair.ms.shape
-    ratio = pair.pan.shape[0] // h
-    mask: np.ndarray = pair.mask
-    if mask.shape != (h, w):  # of a sample
-        mask = np.asarray(mask.reshape(h, ratio, w, ratio).all(axis=(1, 3)))
+def _parts(pair: Scene | Sample | Pair, shape: tuple[int, ...]) -> list[_Part]:
+    h, w = shape
+    ratio = pair.sensor.ratio
+
+    def coarse(mask: np.ndarray) -> np.ndarray:
+        rows, cols = (size // ratio for size in mask.shape)
+        return np.asarray(mask.reshape(rows, ratio, cols, ratio).all(axis=(1, 3)))
 
     def starts(size: int) -> list[int]:
         if size <= WINDOW * WINDOWS:
@@ -114,8 +122,14 @@ def _parts(pair: Scene | Sample) -> list[_Part]:
     for y in starts(h):
         for x in starts(w):
             rows, cols = slice(y, y + length(h)), slice(x, x + length(w))
+            if isinstance(pair, Pair):
+                (ms, mask), (pan, seen) = pair.read_ms(rows, cols), pair.read_pan(rows, cols)
+                parts.append(_Part(ms, pan, mask & coarse(seen)))
+                continue
             fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in (rows, cols))
-            parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask[rows, cols]))
+            of_sample = pair.mask.shape != (h, w)
+            mask = coarse(pair.mask[fine]) if of_sample else pair.mask[rows, cols]
+            parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask))
     return parts
 
 
@@ -236,8 +250,8 @@ def at_reduced_resolution(found: pd.DataFrame) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {
-            "down": (found["down"] - 0.5) / 4,
-            "right": (found["right"] - 0.5) / 4,
+            "down": (found["down"] - PERFECT) / 4,
+            "right": (found["right"] - PERFECT) / 4,
             "error": found["error"] / 4,
         }
     )
@@ -254,14 +268,8 @@ def moved(image: np.ndarray, places: pd.DataFrame, *, back: bool = False) -> np.
     Returns:
         (C, H, W) float64.
     """
-    sign = -1 if back else 1
-    steps = sign * places[["down", "right"]].to_numpy()
-    return np.stack(
-        [
-            shift(np.asarray(band, np.float64), step, order=5, mode="nearest")
-            for band, step in zip(image, steps, strict=True)
-        ]
-    )
+    steps = places[["down", "right"]].to_numpy()
+    return shifted(image, -steps if back else steps)
 
 
 def aligned(sample: Sample, found: pd.DataFrame) -> Sample:

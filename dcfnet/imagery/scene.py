@@ -84,6 +84,7 @@ def open_scene(
     *,
     attribution: str = "",
     name: str = "",
+    resample: bool = False,
 ) -> Scene:
     """Your own GeoTIFFs, or other rasters that GDAL reads, as a scene.
 
@@ -96,12 +97,13 @@ def open_scene(
         sensor: The imager, :data:`dcfnet.WV3` for example.
         attribution: The line that every figure of this scene carries.
         name: What to call it; by default the name of the MS file.
+        resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
 
     Raises:
         DataError: A file cannot be read, or the pair does not fit: band count, pixel size
             ratio, coordinate system, overlap, alignment, or values beyond the sensor's bits.
     """
-    with Pair(ms_path, pan_path, sensor) as pair:
+    with Pair(ms_path, pan_path, sensor, resample=resample) as pair:
         (h, w), r = pair.shape, sensor.ratio
         everything = slice(0, h), slice(0, w)
         ms, mask = pair.read_ms(*everything)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.ndimage import sobel
+from scipy.ndimage import minimum_filter, sobel
 from torchmetrics.functional.image import (
     error_relative_global_dimensionless_synthesis,
     peak_signal_noise_ratio,
@@ -17,7 +17,7 @@ from torchmetrics.functional.image import (
 )
 
 from dcfnet.errors import DataError
-from dcfnet.imagery.filters import exp_upsample, mtf_filter, reduce_pan
+from dcfnet.imagery.filters import exp_upsample, filled, mtf_filter, reduce_pan
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
 
@@ -138,18 +138,21 @@ def _gradient(band: np.ndarray) -> np.ndarray:
     return np.hypot(*(sobel(band, axis=axis, mode="constant") for axis in (0, 1)))
 
 
-def scc(gt: np.ndarray, fused: np.ndarray) -> float:
+def scc(gt: np.ndarray, fused: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Spatial correlation coefficient: agreement of the images' Sobel gradients.
 
     Args:
         gt: Truth, (C, H, W).
         fused: Fused image, (C, H, W).
+        mask: (H, W), True where gradients count; everywhere unless given.
 
     Returns:
         Between 0 and 1, 1 is best; NaN where an image has no gradient at all.
     """
     gt, fused = (image[:, 1:-1, 1:-1] for image in _pair(gt, fused))
     g1, g2 = (np.stack([_gradient(band) for band in image]) for image in (gt, fused))
+    if mask is not None:
+        g1, g2 = g1 * mask[1:-1, 1:-1], g2 * mask[1:-1, 1:-1]
     norm = np.sqrt((g1**2).sum() * (g2**2).sum())
     return float((g1 * g2).sum() / norm) if norm else float("nan")
 
@@ -245,7 +248,9 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
     return float(total / count) if count else float("nan")
 
 
-def d_lambda(lms: np.ndarray, fused: np.ndarray, sensor: Sensor) -> float:
+def d_lambda(
+    lms: np.ndarray, fused: np.ndarray, sensor: Sensor, mask: np.ndarray | None = None
+) -> float:
     """Spectral distortion D_lambda without a truth (Khan et al., 2009).
 
     The fused image, blurred as the sensor blurs MS, should be the interpolated MS:
@@ -255,12 +260,14 @@ def d_lambda(lms: np.ndarray, fused: np.ndarray, sensor: Sensor) -> float:
         lms: MS interpolated to PAN's grid, (C, H, W).
         fused: Fused image, (C, H, W).
         sensor: Gives the MTF gains.
+        mask: (H, W), True where pixels count; everywhere unless given.
 
     Returns:
         Between 0 and 1, 0 is best.
     """
     lms, fused = _pair(lms, fused)
-    return 1 - q2n(lms, mtf_filter(fused, sensor.mtf_gains, sensor.ratio))
+    blurred = mtf_filter(fused, sensor.mtf_gains, sensor.ratio)
+    return 1 - (q2n(lms, blurred) if mask is None else q2n(lms * mask, blurred * mask))
 
 
 def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
@@ -294,7 +301,9 @@ def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
     return np.array(means)
 
 
-def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
+def d_s(
+    lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, mask: np.ndarray | None = None
+) -> float:
     """Spatial distortion D_s without a truth.
 
     Each band should resemble PAN as much after fusion as the interpolated MS band resembles a
@@ -304,6 +313,7 @@ def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
         lms: MS interpolated to PAN's grid, (C, H, W).
         fused: Fused image, (C, H, W).
         pan: PAN, (H, W), H and W multiples of 4 and at least 32.
+        mask: (H, W), True where pixels count; everywhere unless given.
 
     Returns:
         0 is best. 2 at most: Q lies between -1 and 1, and bands may resemble PAN's negative.
@@ -316,6 +326,8 @@ def d_s(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray) -> float:
             f"fused pixel and at least one block of {BLOCK} x {BLOCK}"
         )
     pan_low = exp_upsample(reduce_pan(pan))
+    if mask is not None:
+        lms, fused, pan, pan_low = (image * mask for image in (lms, fused, pan, pan_low))
     return float(np.abs(_mean_q(fused, pan) - _mean_q(lms, pan_low)).mean())
 
 
@@ -333,12 +345,14 @@ def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) ->
     return (1 - d_lambda(lms, fused, sensor)) * (1 - d_s(lms, fused, pan))
 
 
-def evaluate(sample: Sample, fused: np.ndarray) -> dict[str, float]:
+def evaluate(sample: Sample, fused: np.ndarray, *, masked: bool = False) -> dict[str, float]:
     """All metrics that the sample allows.
 
     Args:
         sample: With its truth, or at full resolution.
         fused: Fused image of it, (C, H, W), digital numbers.
+        masked: Count pixels with data alone, by the sample's mask; of blocks those with data
+            everywhere. Otherwise everything counts but where a metric says so.
 
     Returns:
         With a truth ``sam`` (degrees), ``ergas``, ``q2n``, ``scc`` and ``psnr`` (dB); without one
@@ -353,6 +367,8 @@ def evaluate(sample: Sample, fused: np.ndarray) -> dict[str, float]:
     _of_sensor(np.asarray(reference), "the sample", sensor)
     _digital(np.asarray(reference), "the sample")
     _digital(np.asarray(fused), "the fused image")
+    if masked and not sample.mask.all():
+        return _evaluate_masked(sample, np.asarray(fused, np.float64))
     if sample.gt is None:
         spectral = d_lambda(sample.lms, fused, sensor)
         spatial = d_s(sample.lms, fused, sample.pan)
@@ -365,6 +381,33 @@ def evaluate(sample: Sample, fused: np.ndarray) -> dict[str, float]:
         "scc": scc(sample.gt, fused),
         "psnr": psnr(sample.gt, fused, sensor.max_value),
     }
+
+
+def _evaluate_masked(sample: Sample, fused: np.ndarray) -> dict[str, float]:
+    """As `evaluate`, of pixels with data; filters see them continued."""
+    sensor, mask = sample.sensor, sample.mask
+    fused, whole = filled(fused, mask), _in_whole_blocks(mask)
+    if sample.gt is None:
+        lms, pan = filled(sample.lms, mask), filled(sample.pan, mask)
+        spectral, spatial = d_lambda(lms, fused, sensor, whole), d_s(lms, fused, pan, whole)
+        return {"d_lambda": spectral, "d_s": spatial, "hqnr": (1 - spectral) * (1 - spatial)}
+    truth = filled(np.asarray(sample.gt, np.float64), mask)
+    pixels = truth[:, None, mask], fused[:, None, mask]
+    return {
+        "sam": sam(*pixels),
+        "ergas": ergas(*pixels, sensor.ratio),
+        "q2n": q2n(truth * whole, fused * whole),
+        "scc": scc(truth, fused, minimum_filter(mask, 3)),
+        "psnr": psnr(*pixels, sensor.max_value),
+    }
+
+
+def _in_whole_blocks(mask: np.ndarray) -> np.ndarray:
+    """Where the blocks lie that have data everywhere."""
+    h, w = mask.shape
+    grown = np.pad(mask, ((0, -h % BLOCK), (0, -w % BLOCK)), mode="symmetric")
+    blocks = grown.reshape(grown.shape[0] // BLOCK, BLOCK, -1, BLOCK).all(axis=(1, 3))
+    return np.kron(blocks, np.ones((BLOCK, BLOCK), bool))[:h, :w]
 
 
 def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[float, float]:

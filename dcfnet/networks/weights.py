@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.registry import NETWORKS, build_network, network_class
 from dcfnet.paths import data_dir, is_file, written_whole
 
-__all__ = ["load_released", "load_trained", "load_weights", "save_weights"]
+__all__ = ["fingerprint", "load_released", "load_trained", "load_weights", "save_weights"]
 
 
 # --- Our own files ----------------------------------------------------------------------------
@@ -134,6 +135,16 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
             f"{unknown('training run', name, there)} in {runs}, or train the network first"
         )
     return load_weights(path)
+
+
+def fingerprint(model: PansharpeningNetwork) -> str:
+    """What tells a network from another, by layout or by weights: a hash of both."""
+    layout = getattr(model, "config", type(model).__name__)  # folded for inference or not
+    digest = hashlib.sha256(repr(layout).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 # --- Released checkpoints ---------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
 
+from dcfnet.imagery.command import Flag, SensorName
 from dcfnet.imagery.regions import Split
-from dcfnet.imagery.sensors import SENSORS
 from dcfnet.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -24,21 +24,10 @@ if TYPE_CHECKING:
     from dcfnet.networks import PansharpeningNetwork
     from dcfnet.training.history import History
 
-__all__ = ["Flag", "NetworkName", "SensorName", "evaluate", "exclusive", "experiment", "train"]
+__all__ = ["NetworkName", "evaluate", "exclusive", "experiment", "load_network", "train"]
 
 NetworkName = Literal["dcfnet", "fusionnet", "pannet", "dicnn", "msdcnn", "pnn"]
 """The keys of `dcfnet.networks.NETWORKS`, which takes torch to import."""
-
-SensorName = Annotated[
-    str | None,
-    Parameter(
-        help=f"What took the images: {', '.join(SENSORS)}, or a .toml file that describes it; by "
-        "default what the data file notes, else what its number of bands suggests."
-    ),
-]
-
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-"""Something that is not so unless it is asked for."""
 
 DATA = Group("Data", sort_key=1)
 RUN = Group("Run", sort_key=2)
@@ -51,7 +40,7 @@ def exclusive(title: str) -> Group:
     return Group(title, validator=mutually_exclusive)
 
 
-WEIGHTS, PATCHES = exclusive("Weights"), exclusive("Patches")
+WEIGHTS, PATCHES, FILES = exclusive("Weights"), exclusive("Patches"), Group("Files")
 
 
 def train(
@@ -62,6 +51,7 @@ def train(
     valid: Annotated[Path | None, Parameter(group=DATA)] = None,
     sensor: Annotated[SensorName, Parameter(group=DATA)] = None,
     run_dir: Annotated[Path | None, Parameter(group=RUN)] = None,
+    weights: Annotated[Path | None, Parameter(group=RUN)] = None,
     resume: Annotated[Flag, Parameter(group=RUN)] = False,
     from_best: Annotated[Flag, Parameter(group=RUN)] = False,
     max_seconds: Annotated[float | None, Parameter(group=RUN)] = None,
@@ -84,6 +74,7 @@ def train(
         valid: HDF5 file of patches to validate with; by default that of the book's scene.
         sensor: What took the images; its help names all.
         run_dir: Folder of the results; by default runs/NETWORK, here.
+        weights: Begin with this weights.safetensors; one for other bands is fitted by wavelength.
         resume: Go on with the run in that folder.
         from_best: The same, also without a checkpoint: from the best weights, with a new Adam.
         max_seconds: Stop after so many seconds.
@@ -103,6 +94,8 @@ def train(
     from dcfnet.training.loop import fit
 
     options: dict[str, float | bool] = {}
+    if weights and (width is not None or direct):
+        raise ValueError("--width and --direct belong to a new network: with --weights leave them")
     if network == "dcfnet":
         options = {"inject_details": not direct, "width": 1.0 if width is None else width}
     elif width is not None or direct:
@@ -112,7 +105,9 @@ def train(
     torch.manual_seed(plan.seed)
     shown = sys.stderr.isatty()
     history = fit(
-        build_network(network, patches.sensor.n_bands, **options),
+        load_network(network, weights, None, patches.sensor)
+        if weights
+        else build_network(network, patches.sensor.n_bands, **options),
         patches,
         PatchDataset(valid or data_file("valid"), patches.sensor),
         plan,
@@ -153,18 +148,26 @@ def _quality(row: dict[str, float]) -> str:
 
 
 def evaluate(
-    network: NetworkName,
+    network: NetworkName | None = None,
     /,
     *,
     weights: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
     released: Annotated[Path | None, Parameter(group=WEIGHTS)] = None,
     data: Annotated[Path | None, Parameter(group=PATCHES)] = None,
     split: Annotated[Split, Parameter(group=PATCHES)] = "test",
+    fused: Annotated[Path | None, Parameter(group=FILES)] = None,
+    truth: Annotated[str | None, Parameter(group=FILES)] = None,
+    ms: Annotated[str | None, Parameter(group=FILES)] = None,
+    pan: Annotated[str | None, Parameter(group=FILES)] = None,
     sensor: SensorName = None,
     device: Literal["auto", "cpu"] = "auto",
     json: Flag = False,
 ) -> None:
-    """Measure a network on HDF5 patches with truth: mean of each metric over the patches.
+    """Measure a network on HDF5 patches, or a fused GeoTIFF.
+
+    With a truth: SAM, ERGAS, Q2n, SCC and PSNR. Without one, on patches at full resolution or
+    against the pair that was fused: D_lambda, D_s and HQNR. Of patches it prints the means. Pixels
+    without data do not count in GeoTIFFs.
 
     Args:
         network: Which network; without weights the book's trained one.
@@ -172,47 +175,104 @@ def evaluate(
         released: A released .pth file.
         data: HDF5 file.
         split: Of the book's scene.
+        fused: GeoTIFF to measure, instead of a network.
+        truth: GeoTIFF of the truth, on the same grid.
+        ms: GeoTIFF of MS that was fused.
+        pan: GeoTIFF of PAN that was fused.
         sensor: What took the images; its help names all.
         device: auto: a GPU if there is one.
-        json: Print JSON, all digits.
+        json: Print JSON, all digits; null where there is nothing to measure.
     """
+    if bool(network) == bool(fused):
+        raise ValueError("name a network to measure, or a fused GeoTIFF with --fused")
+    if fused:
+        title, values = str(fused), _measure_file(fused, truth, ms, pan, sensor)
+    else:
+        title, values = _measure_network(network, weights, released, data, split, sensor, device)
+    if json:
+        known = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        print(dumps(known, allow_nan=False))
+        return
+    units = {"sam": " degrees", "psnr": " dB"}
+    print(title)
+    for name, value in values.items():
+        if name != "patches":
+            digits = f"{value:.3e}" if name == "loss" else f"{value:.4f}"
+            print(f"{name:>8}  {digits if math.isfinite(value) else value}{units.get(name, '')}")
+
+
+def _measure_network(
+    network: str | None,
+    weights: Path | None,
+    released: Path | None,
+    data: Path | None,
+    split: Split,
+    sensor: str | None,
+    device: str,
+) -> tuple[str, dict[str, float]]:
     import torch
 
     from dcfnet.imagery.building import data_file
     from dcfnet.imagery.pancollection import PatchDataset
     from dcfnet.imagery.sensors import get_sensor
-    from dcfnet.training.evaluate import evaluate_network
+    from dcfnet.training.evaluate import evaluate_network, evaluate_without_truth
 
     patches = PatchDataset(data or data_file(split), get_sensor(sensor) if sensor else None)
-    model = _model(network, weights, released, patches.sensor)
+    model = load_network(network, weights, released, patches.sensor)
     if device == "auto" and torch.cuda.is_available():
         model.cuda()
-    values = evaluate_network(model, patches, full=True)
-    if json:
-        print(dumps({"patches": len(patches), **values}))
-        return
-    units = {"sam": " degrees", "psnr": " dB"}
-    print(f"{model.title} on {len(patches)} patches of {patches.path}")
-    for name, value in values.items():
-        digits = f"{value:.3e}" if name == "loss" else f"{value:.4f}"
-        print(f"{name:>6}  {digits if math.isfinite(value) else value}{units.get(name, '')}")
+    if "gt" in patches.keys:
+        values = evaluate_network(model, patches, full=True)
+    else:
+        values = evaluate_without_truth(model, patches)
+    title = f"{model.title} on {len(patches)} patches of {patches.path}"
+    return title, {"patches": len(patches), **values}
 
 
-def _model(
-    network: str, weights: Path | None, released: Path | None, sensor: Sensor
+def _measure_file(
+    fused: Path, truth: str | None, ms: str | None, pan: str | None, sensor: str | None
+) -> dict[str, float]:
+    from dcfnet.imagery.geotiff import count_bands
+    from dcfnet.imagery.sensors import generic_sensor, get_sensor
+    from dcfnet.measure.files import measure_against_pair, measure_against_truth
+
+    if not truth and not (ms and pan):
+        raise ValueError(
+            "pass --truth to measure the fused file against, or --ms and --pan that it was made of"
+        )
+    taken_by = get_sensor(sensor) if sensor else generic_sensor(count_bands(fused))
+    values = measure_against_truth(fused, truth, taken_by) if truth else {}
+    if ms and pan:
+        values |= measure_against_pair(fused, ms, pan, taken_by)
+    return values
+
+
+def load_network(
+    network: str | None, weights: Path | None, released: Path | None, sensor: Sensor
 ) -> PansharpeningNetwork:
-    from dcfnet.networks import load_released, load_trained, load_weights
+    """The network that flags name, for a sensor.
+
+    One for other bands takes over first and last layers by wavelength.
+
+    Raises:
+        DataError: The file is not what its flag says, or wavelengths are not known.
+        ValueError: The file holds another network.
+    """
+    from dcfnet.imagery.sensors import WV3, generic_sensor
+    from dcfnet.networks import load_released, load_trained, load_weights, rebanded
 
     if released:
         return load_released(network, released, sensor.n_bands)
     if weights is None:
-        return load_trained(network)
+        return rebanded(load_trained(network or "dcfnet"), WV3, sensor)
     model = load_weights(weights)
-    if model.name != network:
+    if network and model.name != network:
         raise ValueError(
             f"{weights} holds a {model.title}, not {network}: pass {model.name} or other weights"
         )
-    return model
+    if model.bands == sensor.n_bands:
+        return model
+    return rebanded(model, generic_sensor(model.bands), sensor)
 
 
 def experiment(

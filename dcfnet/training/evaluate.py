@@ -13,10 +13,11 @@ from torch.utils.data import default_collate
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import WV3, Sensor
+from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 from dcfnet.training.batches import Batch, Patches
 
-__all__ = ["check_patches", "evaluate_network", "recompute_norms"]
+__all__ = ["check_patches", "evaluate_network", "evaluate_without_truth", "recompute_norms"]
 
 
 class _OfBatch(nn.Module):
@@ -99,7 +100,50 @@ def evaluate_network(
             for name, measure in measures.items():
                 values[name].append(measure(*images))
     model.train(was_training)
-    return {name: math.fsum(each) / max(len(each), 1) for name, each in values.items()}
+    return _means(values)
+
+
+@torch.no_grad()
+def evaluate_without_truth(
+    model: nn.Module, data: Patches, sensor: Sensor | None = None
+) -> dict[str, float]:
+    """Measure a network on patches at full resolution, which have no truth.
+
+    Args:
+        model: Called as ``model(pan, ms, lms)``, on the device where it is.
+        data: Patches, of 32 pixels or more.
+        sensor: Gives the largest digital number and the MTF gains; that of the data, else
+            WorldView-3.
+
+    Returns:
+        ``d_lambda``, ``d_s`` and ``hqnr``: means over the patches with data.
+    """
+    taken_by: Sensor = sensor or getattr(data, "sensor", None) or WV3
+    device, was_training = next(model.parameters()).device, model.training
+    model.eval()
+    values: dict[str, list[float]] = {"d_lambda": [], "d_s": [], "hqnr": []}
+    for index in range(len(data)):  # such patches are large
+        patch = data[index]
+        inputs = [patch[key][None].to(device) for key in ("pan", "ms", "lms")]
+        images = [image[0].cpu().double() for image in (*inputs, model(*inputs))]
+        pan, ms, lms, fused = (image.numpy() * taken_by.max_value for image in images)
+        seen = lms.any(axis=0) & (pan[0] != 0)
+        if not seen.any():
+            continue
+        sample = Sample(None, ms, lms, pan[0], seen, taken_by)
+        for name, value in metrics.evaluate(sample, fused, masked=True).items():
+            values[name].append(value)
+    model.train(was_training)
+    return _means(values)
+
+
+def _means(values: dict[str, list[float]]) -> dict[str, float]:
+    """Over the patches where there is something to measure; the loss, which must be, over all."""
+    means = {}
+    for name, each in values.items():
+        found = [value for value in each if name == "loss" or not math.isnan(value)]
+        means[name] = math.fsum(found) / len(found) if found else math.nan
+    return means
 
 
 def check_patches(**sets: Patches) -> None:

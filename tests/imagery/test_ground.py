@@ -25,6 +25,7 @@ def test_common_ground_is_all_ms_pixels_that_pan_covers(h, w, pan_h, pan_w, down
         with pytest.raises(DataError, match="do not overlap"):
             common_ground(*grids, 4)
         return
-    rows, cols, top, left = common_ground(*grids, 4)
+    rows, cols, top, left, off = common_ground(*grids, 4)
+    assert off == (0, 0)
     assert [*range(h)[rows]] == expected[0] and [*range(w)[cols]] == expected[1]
     assert (top, left) == (down + 4 * rows.start, right + 4 * cols.start)

@@ -130,9 +130,9 @@ def test_moving_there_and_back_changes_smooth_images_little(town):
 
 
 def test_pairs_that_say_nothing_are_refused(town):
-    with pytest.raises(DataError, match="MS is 64 x 80 pixels, 100% of them with data"):
+    with pytest.raises(DataError, match="MS is 64 x 80 pixels: to register.*at least 96 x 96"):
         displacements(town.crop(slice(0, 64), slice(0, 80)))
-    with pytest.raises(DataError, match="0% of them"):
+    with pytest.raises(DataError, match="without data"):
         displacements(replace(town, mask=np.zeros_like(town.mask)))
     flat = replace(town, pan=np.full_like(town.pan, 300))
     with pytest.raises(DataError, match="band C and PAN cannot be registered"):

@@ -1,0 +1,69 @@
+"""How good a network is on a scene, before the scene is fused: tried one scale down.
+
+There the scene is its own truth (`dcfnet.fusion.below`), and methods without learning say what a
+network must reach to be of use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from dcfnet.fusion.below import Below
+from dcfnet.imagery.classical import exp, mtf_glp_fs
+from dcfnet.imagery.wald import Sample
+from dcfnet.measure import metrics
+from dcfnet.measure.tables import METRICS
+from dcfnet.networks import PansharpeningNetwork
+from dcfnet.networks.one_pass import fuse
+
+__all__ = ["ahead", "tried"]
+
+JUDGED = ("sam", "ergas", "q2n")
+
+AROUND = 32
+"""Pixels to the left of the ground held back that a network sees as well."""
+
+
+def tried(models: Mapping[str, PansharpeningNetwork], blocks: Below) -> pd.DataFrame:
+    """Networks, MTF-GLP-FS and EXP on the ground that is held back from adapting.
+
+    Args:
+        models: Networks by what the table shall call them.
+        blocks: Of a scene, from `dcfnet.fusion.below.below`.
+
+    Returns:
+        A row for each, with ``sam`` (degrees), ``ergas`` and ``q2n``: means over the blocks, of
+        pixels with data.
+    """
+    rows: dict[str, list[dict[str, float]]] = {}
+    for block, held in zip(blocks.blocks, blocks.held_back(), strict=True):
+        width = held.shape[1]
+        if not held.mask.any():
+            continue
+        seen = block.crop(slice(None), slice(max(0, block.shape[1] - width - AROUND), None))
+        images = {name: fuse(model, seen) for name, model in models.items()}
+        images |= {method.title: method(block) for method in (mtf_glp_fs, exp)}
+        for name, image in images.items():
+            rows.setdefault(name, []).append(_measured(held, image[..., -width:]))
+    table = {name: pd.DataFrame(found).mean() for name, found in rows.items()}
+    return pd.DataFrame.from_dict(table, orient="index", columns=list(JUDGED))
+
+
+def _measured(held: Sample, image: np.ndarray) -> dict[str, float]:
+    found = metrics.evaluate(held, image, masked=True)
+    return {name: found[name] for name in JUDGED}
+
+
+def ahead(table: pd.DataFrame, name: str) -> list[str]:
+    """Which others of a table are better than one, in most of its metrics.
+
+    Example:
+        >>> ahead(pd.DataFrame({"sam": {"a": 2.0, "b": 3.0}}), "b")
+        ['a']
+    """
+    signs = [METRICS[metric][1] for metric in table.columns]
+    better = (table - table.loc[name]).mul(signs) > 0
+    return [*table.index[better.sum(axis=1) > table.shape[1] / 2]]

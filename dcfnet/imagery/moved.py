@@ -1,0 +1,64 @@
+"""Bands that lie a fraction of a pixel from where they should are moved there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import shift
+
+from dcfnet.imagery.filters import filled
+
+__all__ = ["read_moved", "shifted"]
+
+REACH = 12
+"""Pixels around a window that fifth-order splines look at; what lies beyond counts for 1e-4."""
+
+
+def shifted(image: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Each band moved by its own number of pixels, by fifth-order splines.
+
+    Args:
+        image: (C, H, W).
+        steps: Down and right, (C, 2).
+
+    Returns:
+        (C, H, W) float64.
+    """
+    bands = zip(np.asarray(image, np.float64), steps, strict=True)
+    return np.stack([shift(band, step, order=5, mode="nearest") for band, step in bands])
+
+
+def read_moved(
+    read: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]],
+    rows: slice,
+    cols: slice,
+    shape: tuple[int, int],
+    steps: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of an image whose bands are moved, each by its own fraction of a pixel.
+
+    Args:
+        read: Gives bands and mask of a window of the image as it is.
+        rows: First row and the one after the last.
+        cols: Columns likewise.
+        shape: Rows and columns of the whole image.
+        steps: Down and right, (C, 2), in pixels.
+
+    Returns:
+        (C, h, w) whole numbers of the same type, and (h, w) bool, True where there is data for
+        every band.
+    """
+    margin = REACH + math.ceil(np.abs(steps).max())
+    wide, inner = [], []
+    for side, size in zip((rows, cols), shape, strict=True):
+        low, high = max(0, side.start - margin), min(size, side.stop + margin)
+        wide.append(slice(low, high))
+        inner.append(slice(side.start - low, side.stop - low))
+    image, mask = read(*wide)
+    moved = shifted(filled(image, mask), steps)[:, *inner]
+    whole = [shift(mask, np.rint(step), order=0, mode="nearest") for step in steps]
+    data = np.all(whole, axis=0)[*inner]
+    largest = image.max(initial=0)  # splines overshoot
+    return np.where(data, np.clip(np.rint(moved), 1, largest), 0).astype(image.dtype), data
