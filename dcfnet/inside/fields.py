@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from dcfnet.inside.hooks import kept
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["effective_fields", "field_radius"]
+__all__ = ["effective_fields", "field_radius", "mean_field"]
 
 
 def effective_fields(
@@ -22,15 +22,17 @@ def effective_fields(
     ms: Tensor,
     lms: Tensor,
     *,
+    draws: int | None = 16,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """How much each input pixel counts for the centre pixel of a part: its effective field.
 
     The measure is the squared derivative of the centre pixel's channels with respect to an input
     pixel's, summed over both (Luo et al., "Understanding the Effective Receptive Field in Deep
-    Convolutional Neural Networks", 2016). One backward pass per part estimates the sum over the
-    part's channels: with random signs s, the expectation of (sum_k s_k dA_k)^2 is
-    sum_k (dA_k)^2. So average over a few patches or networks.
+    Convolutional Neural Networks", 2016). It is exact with one backward pass for each channel. A
+    pass for a mixture of the channels estimates it: with random signs s, the expectation of
+    (sum_k s_k dA_k)^2 is sum_k (dA_k)^2. One such draw is noise: average over many, of signs or of
+    patches, and compare networks by the same draws, that is with one seed.
 
     The centre of a map of n rows is row n // 2, which strided convolutions take from row H // 2.
 
@@ -41,7 +43,9 @@ def effective_fields(
         pan: (B, 1, H, W), as for the network. The patch should be larger than the field.
         ms: (B, C, H/4, W/4). What enters here is spread evenly over its 4 x 4 PAN pixels.
         lms: (B, C, H, W).
-        seed: Of the random signs.
+        draws: How many draws of random signs, own ones for each patch; None for all channels one
+            by one.
+        seed: Of the signs, which depend on the number of patches and channels alone.
 
     Returns:
         By name, (B, H, W): the sum over the channels of all three inputs.
@@ -49,26 +53,56 @@ def effective_fields(
     Raises:
         ValueError: The network has no part of that name.
     """
-    names = list(names)
     inputs = [image.detach().clone().requires_grad_() for image in (pan, ms, lms)]
+    names = list(names)
     with kept(model, names) as seen:
         model(*inputs)
-    generator = torch.Generator().manual_seed(seed)
     fields = {}
     for name in names:
-        maps = seen[name]
-        signs = torch.randint(0, 2, maps.shape[:2], generator=generator).to(maps) * 2 - 1
-        probe = torch.zeros_like(maps)
-        probe[:, :, maps.shape[2] // 2, maps.shape[3] // 2] = signs
-        gradients = torch.autograd.grad(
-            maps, inputs, probe, retain_graph=True, materialize_grads=True
-        )
-        of_pan, of_ms, of_lms = (gradient.square().sum(1, keepdim=True) for gradient in gradients)
-        size = of_pan.shape[2:]
-        # Each PAN pixel has the value of its MS pixel and a sixteenth of its weight.
-        spread = F.interpolate(of_ms, scale_factor=4)[..., : size[0], : size[1]] / 16
-        fields[name] = (of_pan + of_lms + spread)[:, 0].detach().cpu().numpy()
+        maps, total = seen[name], torch.zeros_like(lms[:, 0])
+        for weights in _mixtures(maps.shape[:2], draws, seed):
+            probe = torch.zeros_like(maps)
+            probe[:, :, maps.shape[2] // 2, maps.shape[3] // 2] = weights.to(maps)
+            gradients = torch.autograd.grad(
+                maps, inputs, probe, retain_graph=True, materialize_grads=True
+            )
+            of_pan, of_ms, of_lms = (gradient.square().sum(1) for gradient in gradients)
+            height, width = of_pan.shape[1:]
+            # Each PAN pixel has the value of its MS pixel and a sixteenth of its weight.
+            spread = F.interpolate(of_ms[:, None], scale_factor=4)[:, 0, :height, :width] / 16
+            total += of_pan + of_lms + spread
+        fields[name] = (total / (draws or 1)).cpu().numpy()
     return fields
+
+
+def _mixtures(shape: torch.Size, draws: int | None, seed: int) -> Iterator[Tensor]:
+    """Weights of the channels, (B, K) each: each channel by itself, or random signs."""
+    batch, channels = shape
+    if draws is None:
+        yield from torch.eye(channels)[:, None].expand(-1, batch, -1)
+        return
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        yield torch.randint(0, 2, (batch, channels), generator=generator) * 2 - 1
+
+
+def mean_field(fields: np.ndarray) -> np.ndarray:
+    """The mean of a part's fields over patches, each of which counts alike.
+
+    Args:
+        fields: (B, H, W), from `effective_fields`.
+
+    Returns:
+        (H, W), its sum 1.
+
+    Raises:
+        ValueError: A field is 0 everywhere, as where the part does not depend on the inputs.
+    """
+    fields = np.asarray(fields, np.float64)
+    totals = fields.sum(axis=(1, 2), keepdims=True)
+    if not (totals > 0).all():
+        raise ValueError("a field is 0 everywhere: the part does not depend on the inputs")
+    return (fields / totals).mean(axis=0)
 
 
 def field_radius(field: np.ndarray, share: float = 0.5) -> float:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcfnet.inside.fields import effective_fields, field_radius
+from dcfnet.inside.fields import effective_fields, field_radius, mean_field
 from dcfnet.networks import build_network
 from dcfnet.networks.base import PansharpeningNetwork
 
@@ -37,14 +37,13 @@ def test_field_of_a_linear_network_is_its_squared_weights():
     torch.manual_seed(0)
     model = Linear().eval()
     images = inputs(16, bands=2)
-    found = np.mean(
-        [effective_fields(model, ["mix"], *images, seed=seed)["mix"][0] for seed in range(500)],
-        axis=0,
-    )
+    exact = effective_fields(model, ["mix"], *images, draws=None)["mix"][0]
+    found = effective_fields(model, ["mix"], *images, draws=500)["mix"][0]
     expected = np.zeros((16, 16))
-    expected[6:11, 6:11] = model.of_pan.weight.detach().square().sum((0, 1)).flip(0, 1)
+    expected[6:11, 6:11] = model.of_pan.weight.detach().square().sum((0, 1))
     expected[8, 8] += model.of_lms.weight.detach().square().sum()
     expected[8:12, 8:12] += model.of_ms.weight.detach().square().sum().item() / 16
+    np.testing.assert_allclose(exact, expected, rtol=1e-5)
     assert found.sum() == pytest.approx(expected.sum(), rel=0.05)
     np.testing.assert_allclose(found, expected, atol=0.1 * expected.max())
     assert ((found > 0) == (expected > 0)).all()
@@ -54,21 +53,22 @@ def test_random_signs_are_seeded_and_patches_independent():
     model = build_network("dcfnet", width=0.1).eval()
     images = inputs(32, batch=2)
     both, again, other = (
-        effective_fields(model, ["stage1"], *images, seed=seed)["stage1"] for seed in (0, 0, 1)
+        effective_fields(model, ["stage1"], *images, draws=1, seed=seed)["stage1"]
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(both, again)
     assert not np.allclose(both, other)
     changed = [image.clone() for image in images]
     for image in changed:
         image[1] += 1
-    after = effective_fields(model, ["stage1"], *changed, seed=0)["stage1"]
+    after = effective_fields(model, ["stage1"], *changed, draws=1, seed=0)["stage1"]
     np.testing.assert_allclose(after[0], both[0], rtol=1e-5)
 
 
 def test_field_reaches_as_far_as_the_kernels_add_up_to():
     torch.manual_seed(0)
     model = build_network("dcfnet", width=0.1).eval()
-    found = effective_fields(model, ["stem", "stage1", "stage2.branches.1"], *inputs(64))
+    found = effective_fields(model, ["stem", "stage1", "stage2.branches.1"], *inputs(64), draws=1)
     for name, side in (("stem", 5), ("stage1", 13), ("stage2.branches.1", 47)):
         seen = np.flatnonzero(found[name][0].any(axis=1))
         assert (seen.min(), seen.max()) == (32 - side // 2, 32 + side // 2), name
@@ -87,3 +87,16 @@ def test_radius_of_known_fields():
     assert field_radius(one, 0.9) == 0
     with pytest.raises(ValueError, match="0 everywhere"):
         field_radius(np.zeros((4, 4)))
+
+
+def test_patches_count_alike_in_the_mean_field():
+    fields = np.zeros((2, 5, 5))
+    fields[0, 2, 2] = 1000
+    fields[1, 0, 0] = fields[1, 4, 4] = 0.5
+    mean = mean_field(fields)
+    assert mean.sum() == pytest.approx(1)
+    assert mean[2, 2] == pytest.approx(0.5)
+    assert field_radius(mean, 0.9) == pytest.approx(np.sqrt(8), rel=0.2)
+    fields[1] = 0
+    with pytest.raises(ValueError, match="0 everywhere"):
+        mean_field(fields)

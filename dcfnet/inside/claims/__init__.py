@@ -1,0 +1,37 @@
+"""The eleven claims of the supplement, each measured on trained networks and judged by one rule.
+
+`measured` looks into a network and keeps what it finds beside the run: `features` for claims 4 to
+6, `context` for 7 and 9, `maps` for 8 and 11, `cooperation` for 10. `committed` finds the runs that
+are there, `findings` makes checks of what they hold, with `training` for claims 1 to 3, and `rule`
+has the rule of all verdicts.
+
+Reference:
+    Supplement of X. Wu, T.-Z. Huang, L.-J. Deng and T.-J. Zhang, "Dynamic Cross Feature Fusion
+    for Remote Sensing Pansharpening", ICCV 2021.
+"""
+
+from dcfnet.inside.claims.committed import GROUPS, pairs, results_by_fold, trainings
+from dcfnet.inside.claims.cooperation import errors
+from dcfnet.inside.claims.features import shifted
+from dcfnet.inside.claims.findings import findings
+from dcfnet.inside.claims.measured import Measured, measure, read_measured
+from dcfnet.inside.claims.rule import Check, Finding, summary
+from dcfnet.inside.claims.trained import Trained, take_patches
+
+__all__ = [
+    "GROUPS",
+    "Check",
+    "Finding",
+    "Measured",
+    "Trained",
+    "errors",
+    "findings",
+    "measure",
+    "pairs",
+    "read_measured",
+    "results_by_fold",
+    "shifted",
+    "summary",
+    "take_patches",
+    "trainings",
+]

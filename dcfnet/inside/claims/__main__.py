@@ -1,0 +1,60 @@
+"""``python -m dcfnet.inside.claims [RUN ...]``: measure networks for the claims.
+
+Without names, all runs that have ended and whose ``claims.csv`` is missing or belongs to other
+weights. The scenes are those of Longmont, on which the networks were trained.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.wald import reduce_resolution
+from dcfnet.inside.claims.committed import known
+from dcfnet.inside.claims.measured import fingerprint, measure, read_measured
+from dcfnet.paths import data_dir, is_file
+from dcfnet.training.runs import read_run
+
+__all__ = ["main", "outdated"]
+
+SCENES = ("wv3-longmont", "wv2-longmont")
+
+
+def outdated(runs: Path) -> list[str]:
+    """Names of the runs that have ended and whose network was not measured as it is now.
+
+    Args:
+        runs: The folder of all runs.
+    """
+    found = []
+    for name in known():
+        if not is_file(runs / name / "weights.safetensors"):
+            continue
+        try:
+            current = read_measured(name, runs).weights == fingerprint(name, runs)
+        except DataError:
+            current = False
+        if not current and read_run(name, runs).record.get("stopped"):
+            found.append(name)
+    return found
+
+
+def main(names: Sequence[str]) -> None:
+    """Measure runs by name, or those that need it."""
+    runs = data_dir() / "runs"
+    scenes = [reduce_resolution(load_scene(name)) for name in SCENES]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for name in names or outdated(runs):
+        start = time.monotonic()
+        measure(name, {scene.sensor.title: scene for scene in scenes}, runs, device).write(runs)
+        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,165 @@
+"""The runs that the claims rest on, found by their names: what is added counts by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from dcfnet.imagery.regions import FOLDS
+from dcfnet.inside.claims.measured import FILE, Measured, fold_of, read_measured
+from dcfnet.measure.tables import OF_THE_CLAIMS
+from dcfnet.paths import data_dir, is_file
+from dcfnet.training.runs import Run, read_run
+from dcfnet.training.trials import COMPARED
+
+__all__ = [
+    "GROUPS",
+    "LENGTHS",
+    "RETRAINED",
+    "WIDTHS",
+    "by_fold",
+    "ended",
+    "histories",
+    "known",
+    "pairs",
+    "results_by_fold",
+    "trainings",
+]
+
+Folder = str | Path | None
+"""Of all runs; None is ``data/runs``."""
+
+WIDTHS = {"paper's width": "dcfnet/fold{}", "quarter width": "dcfnet-narrow/fold{}"}
+"""DCFNet on the three folds, by group."""
+
+GROUPS = {
+    "paper's width": ("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2", "dcfnet"),
+    "quarter width": tuple(
+        pattern.format(i)
+        for pattern in ("dcfnet-narrow/fold{}", "parts/whole-seed{}", "narrow-whole-{}")
+        for i in range(3)
+    ),
+}
+"""Trainings of the whole DCFNet, by width."""
+
+PARTS = ("parts/{part}-seed{seed}", "narrow-{part}-{seed}")
+"""Where narrow networks lie that were trained without a part, the longer trainings first."""
+
+RETRAINED = ("without-pcft", "depth-matched", "without-transfers")
+"""What they were trained without, as in their names."""
+
+LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
+    "paper's width": {"361 patches": ("dcfnet",)},
+    "quarter width": {
+        f"{count} patches": tuple(f"length/{count}-patches-seed{seed}" for seed in range(3))
+        for count in (361, 180, 90)
+    },
+}
+"""Runs at a constant rate, by width and training set."""
+
+
+def known() -> list[str]:
+    """Names of all runs whose networks the claims look at, whether they are there or not."""
+    names = [name for group in GROUPS.values() for name in group]
+    for network in COMPARED:
+        names += [*(f"{network}/fold{fold}" for fold in range(len(FOLDS))), network]
+    for place in PARTS:
+        names += [place.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
+    return names
+
+
+def _runs(directory: Folder) -> Path:
+    return Path(directory) if directory is not None else data_dir() / "runs"
+
+
+def trainings(group: str, directory: Folder = None) -> list[Measured]:
+    """What was measured on the trainings of the whole DCFNet, one for each fold and seed.
+
+    Two trainings of one fold and one seed see the same patches in the same order. They are not
+    independent, so the first of `GROUPS` stands for both.
+
+    Args:
+        group: ``"paper's width"`` or ``"quarter width"``.
+        directory: The folder of all runs, ``data/runs`` unless given.
+    """
+    runs = _runs(directory)
+    found: dict[tuple[int, int], str] = {}
+    for name in GROUPS[group]:
+        seed = int(name[-1]) if name[-1].isdigit() else 0
+        if is_file(runs / name / FILE):
+            found.setdefault((fold_of(name), seed), name)
+    return [read_measured(name, runs) for name in found.values()]
+
+
+def pairs(part: str, directory: Folder = None) -> list[tuple[Measured, Measured]]:
+    """Narrow networks: a whole one, and one of the same seed that was trained without a part.
+
+    All come from one experiment, the one that has most of them.
+
+    Args:
+        part: One of `RETRAINED`.
+        directory: The folder of all runs, ``data/runs`` unless given.
+    """
+    runs = _runs(directory)
+    found = []
+    for place in PARTS:
+        both = [[place.format(part=p, seed=s) for p in ("whole", part)] for s in range(3)]
+        found.append([names for names in both if all(is_file(runs / n / FILE) for n in names)])
+    return [(read_measured(a, runs), read_measured(b, runs)) for a, b in max(found, key=len)]
+
+
+def by_fold(place: str, file: str, directory: Folder = None) -> dict[int, str]:
+    """Names of a network's runs that have a file, by fold.
+
+    Args:
+        place: Where they lie, for example ``"pnn/fold{}"``. On fold 0 an earlier run will do,
+            which lies outside any fold.
+        file: Its name.
+        directory: The folder of all runs, ``data/runs`` unless given.
+    """
+    runs, found = _runs(directory), {}
+    for fold in range(len(FOLDS)):
+        names = [place.format(fold), *([place.split("/")[0]] if fold == 0 else [])]
+        there = [name for name in names if is_file(runs / name / file)]
+        found.update(dict.fromkeys(there[:1], fold))
+    return {fold: name for name, fold in found.items()}
+
+
+def histories(place: str, directory: Folder = None) -> dict[int, Run]:
+    """By fold, the runs of a network that have ended; arguments as for `by_fold`."""
+    names = by_fold(place, "run.json", directory)
+    runs = ended(names.values(), directory)
+    return {fold: runs[name] for fold, name in names.items() if name in runs}
+
+
+def ended(names: Iterable[str], directory: Folder = None) -> dict[str, Run]:
+    """Those of the named runs that are there and are not under way."""
+    runs = _runs(directory)
+    found = {name: read_run(name, runs) for name in names if is_file(runs / name / "run.json")}
+    return {name: run for name, run in found.items() if run.record.get("stopped")}
+
+
+def results_by_fold(directory: Folder = None) -> pd.DataFrame:
+    """SAM, ERGAS and Q2n of every training on ground that it has not seen.
+
+    Args:
+        directory: The folder of all runs, ``data/runs`` unless given.
+
+    Returns:
+        A row for each network (or width of DCFNet), test set and fold.
+    """
+    runs, rows = _runs(directory), {}
+    places = WIDTHS | {name: f"{name}/fold{{}}" for name in COMPARED}
+    for network, place in places.items():
+        for fold, name in by_fold(place, "run.json", directory).items():
+            if not is_file(runs / name / FILE):
+                continue
+            values = read_measured(name, runs).first
+            for title in dict.fromkeys(what for kind, what, _ in values if kind == "test"):
+                of_test = {metric: values["test", title, metric] for metric in OF_THE_CLAIMS}
+                rows[network, title, fold] = {key: float(v[0]) for key, v in of_test.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(OF_THE_CLAIMS))
+    table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", "fold"])
+    return table

@@ -1,0 +1,220 @@
+"""The one rule of all verdicts: what a check is, when it holds, and what chance would make of it.
+
+A claim is cut into *checks*: things that would be so if the claim were true. The unit of a check is
+a *training*, that is a network trained from its own seed or on its own fold of the scene, because
+that is what was drawn independently. Patches of one network show its spread; they do not multiply
+the evidence. The *effect* of a training is a number above 0 where it behaves as the claim says.
+
+A check *holds* where so many trainings behave as claimed that a fair coin for each would give as
+many in at most one case of eight. It *fails* where so few do, by the same measure, and is *open*
+between. So at least three trainings are needed, and three of three are enough. Where a measure has
+a choice that should not matter, the order of the patches or the seed of a draw, it was made twice:
+a check is open as well if the two do not agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import binom
+
+__all__ = [
+    "CHANCE",
+    "LEAST",
+    "Check",
+    "Effects",
+    "Finding",
+    "Outcome",
+    "Verdict",
+    "summary",
+]
+
+Outcome = Literal["holds", "fails", "open", "too few"]
+Verdict = Literal["supported", "not supported", "mixed", "cannot be tested here"]
+Effects = Mapping[str, npt.NDArray[np.float64]]
+"""By the name of a training, its effect on each patch; one number where there are no patches."""
+
+CHANCE = 1 / 8
+"""What a fair coin may do at most for a check to hold or to fail."""
+
+LEAST = 3
+"""With fewer trainings nothing is that improbable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """One thing that would be so if the claim were true.
+
+    Attributes:
+        what: In words, for example ``"branch 1 sees further than branch 0"``.
+        effects: By training, above 0 where it is as claimed.
+        reading: Of the claim, where it is not the one that the verdict rests on.
+        again: The effects once more, with another order of patches and other draws.
+    """
+
+    what: str
+    effects: Effects
+    reading: str = ""
+    again: Effects = field(default_factory=dict)
+
+    @property
+    def of_trainings(self) -> npt.NDArray[np.float64]:
+        """The effect of each training: the median over its patches."""
+        return _medians(self.effects)
+
+    @property
+    def as_claimed(self) -> int:
+        """How many trainings behave as claimed."""
+        return int((self.of_trainings > 0).sum())
+
+    @property
+    def outcome(self) -> Outcome:
+        """By the rule of this module."""
+        first = _outcome(self.of_trainings)
+        return first if not self.again or _outcome(_medians(self.again)) == first else "open"
+
+    @property
+    def chance(self) -> float:
+        """The probability that the check holds if every training is a fair coin."""
+        count = len(self.effects)
+        tails = binom.sf(np.arange(count + 1) - 1, count, 0.5)
+        return float(max((tail for tail in tails if tail <= CHANCE), default=0.0))
+
+    def row(self) -> dict[str, str]:
+        """The check as a row of a table."""
+        found, count = self.of_trainings, len(self.effects)
+        if not count:
+            return {"effect": "", "over patches": "", "as claimed": "", "check": self.outcome}
+        effect = f"{np.median(found):+.3g}"
+        if count > 1:
+            effect += f" [{found.min():+.3g}, {found.max():+.3g}]"
+        patches, spread = np.concatenate(list(self.effects.values())), ""
+        if len(patches) > count:
+            low, high = np.quantile(patches, (0.25, 0.75))
+            spread = f"{low:+.3g} to {high:+.3g}"
+        return {
+            "effect": effect,
+            "over patches": spread,
+            "as claimed": f"{self.as_claimed} of {count}",
+            "check": self.outcome,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What became of a claim, or of one of the questions that it is cut into.
+
+    Attributes:
+        claim: Its number, with the question where it has several: ``"9, used"``.
+        title: The claim in a few words.
+        measure: What an effect is, in a line.
+        checks: What the verdict rests on, and other readings beside it.
+        notes: What was measured besides, a line each.
+    """
+
+    claim: str
+    title: str
+    measure: str
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> list[Check]:
+        """The checks that the verdict rests on."""
+        return [check for check in self.checks if not check.reading]
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings the check that has fewest rests on."""
+        return min((len(check.effects) for check in self.counted), default=0)
+
+    @property
+    def verdict(self) -> Verdict:
+        """All checks hold: supported. All fail: not supported. Else mixed, if all can be made."""
+        return _verdict(self.counted)
+
+    @property
+    def chance(self) -> float:
+        """The probability of *supported* if every training is a coin; at most, as checks agree."""
+        return min((check.chance for check in self.counted), default=0.0)
+
+    @property
+    def why(self) -> str:
+        """Why there is no verdict, or what chance would give; a sentence."""
+        if self.verdict != "cannot be tested here":
+            return f"By chance alone it would be supported with probability {self.chance:.3g}."
+        if not self.trainings:
+            return "No training is there that could show it."
+        there = f"{self.trainings} training" + ("s are" if self.trainings > 1 else " is")
+        return f"{there} there, at least {LEAST} are needed."
+
+    def table(self) -> pd.DataFrame:
+        """A row for each check that the verdict rests on.
+
+        Columns: ``effect``, the median over trainings with the smallest and the largest; ``over
+        patches``, the quartiles over all patches; ``as claimed``, how many trainings; ``check``,
+        its outcome.
+        """
+        return pd.DataFrame.from_dict({c.what: c.row() for c in self.counted}, orient="index")
+
+    def readings(self) -> pd.DataFrame:
+        """A row for each other reading of the claim, and the verdict that it would give.
+
+        Columns: ``effects``, the smallest and the largest median over trainings of its checks;
+        ``hold`` and ``fail``, how many of its checks; ``verdict``.
+        """
+        rows = {}
+        for reading in dict.fromkeys(check.reading for check in self.checks if check.reading):
+            checks = [check for check in self.checks if check.reading == reading]
+            medians = [float(np.median(c.of_trainings)) for c in checks if c.effects]
+            outcomes = [check.outcome for check in checks]
+            rows[reading] = {
+                "effects": f"{min(medians):+.2g} to {max(medians):+.2g}" if medians else "",
+                "hold": f"{outcomes.count('holds')} of {len(checks)}",
+                "fail": f"{outcomes.count('fails')} of {len(checks)}",
+                "verdict": _verdict(checks),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _medians(effects: Effects) -> npt.NDArray[np.float64]:
+    return np.array([np.median(each) for each in effects.values()], np.float64)
+
+
+def _outcome(effects: npt.NDArray[np.float64]) -> Outcome:
+    """Of a check, from the effect of each training."""
+    count, yes = len(effects), int((effects > 0).sum())
+    if count < LEAST:
+        return "too few"
+    if binom.sf(yes - 1, count, 0.5) <= CHANCE:
+        return "holds"
+    return "fails" if binom.cdf(yes, count, 0.5) <= CHANCE else "open"
+
+
+def _verdict(checks: Sequence[Check]) -> Verdict:
+    outcomes = {check.outcome for check in checks}
+    if not outcomes or "too few" in outcomes:
+        return "cannot be tested here"
+    if outcomes == {"holds"}:
+        return "supported"
+    return "not supported" if outcomes == {"fails"} else "mixed"
+
+
+def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
+    """A row for each claim: its title, and by group of networks verdict and number of trainings.
+
+    Args:
+        findings: By group of networks.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for group, found in findings.items():
+        for finding in found:
+            row = rows.setdefault(finding.claim, {"title": finding.title})
+            row[group] = f"{finding.verdict} ({finding.trainings})"
+    rows = dict(sorted(rows.items(), key=lambda row: int(row[0].split(",")[0])))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim").fillna("")

@@ -1,0 +1,71 @@
+"""The verdicts of committed trainings do not hang on the order of patches or the draw of probes."""
+
+import numpy as np
+import pytest
+
+from dcfnet import DataError, load_scene
+from dcfnet.imagery.wald import reduce_resolution
+from dcfnet.inside import claims
+from dcfnet.inside.claims.committed import known
+from dcfnet.inside.claims.measured import FILE, Measured, fingerprint, look_into
+from dcfnet.networks import load_trained
+from tests.conftest import ROOT
+
+RUNS = ROOT / "data" / "runs"
+NARROW = [f"narrow-whole-{i}" for i in range(3)]
+MEASURED = [name for name in known() if (RUNS / name / FILE).is_file()]
+
+
+def verdicts(directory):
+    return {
+        (group, it.claim): it.verdict
+        for group, of in claims.findings(directory).items()
+        for it in of
+    }
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_measures_belong_to_the_weights_that_are_there(name):
+    if not (RUNS / name / "weights.safetensors").is_file():
+        pytest.skip("no weights are committed")
+    assert claims.read_measured(name, RUNS).weights == fingerprint(name, RUNS)
+
+
+def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):
+    """Here the second measure, of shuffled patches and with other probes, comes first."""
+    for path in RUNS.glob("**/*.*"):
+        if path.suffix in (".csv", ".json") and path.name != FILE:
+            copy = tmp_path / path.relative_to(RUNS)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    for name in MEASURED:
+        one = claims.read_measured(name, RUNS)
+        # One order for all, as pairs of networks are compared patch by patch.
+        first = {k: np.random.default_rng(0).permutation(v) for k, v in one.first.items()}
+        swapped = {key: value for key, value in one.again.items() if key[0] != "ergas"}
+        again = {key: one.first[key] for key in one.again}
+        Measured(name, first | swapped, again, one.weights).write(tmp_path)
+    found = verdicts(tmp_path)
+    assert "supported" in found.values()
+    assert found == verdicts(RUNS)
+
+
+@pytest.mark.slow
+def test_committed_values_are_what_is_measured():
+    """With a third order of patches and third draws, the medians stay, and so does every sign."""
+    try:
+        sample = reduce_resolution(load_scene("wv3-longmont"))
+    except DataError as error:
+        pytest.skip(str(error))
+    patches = claims.take_patches(sample)
+    order = np.random.default_rng(7).permutation(len(patches)).tolist()
+    model = load_trained("narrow-whole-0", RUNS)
+    found = look_into(claims.Trained("again", model, patches[order]), seed=7)
+    kept = claims.read_measured("narrow-whole-0", RUNS)
+    assert found.keys() == {key for key in kept.first if key[0] != "test"}
+    for key, values in found.items():
+        first = kept.first[key]
+        drawn = key[0] in ("4", "6", "11") or key[0].startswith("radius")
+        if not drawn:
+            assert np.sort(values) == pytest.approx(np.sort(first), rel=2e-2, abs=2e-3), key
+        assert np.median(values) == pytest.approx(np.median(first), rel=0.3, abs=0.1), key

@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+
+from dcfnet.inside.claims.committed import (
+    ended,
+    histories,
+    known,
+    pairs,
+    results_by_fold,
+    trainings,
+)
+from dcfnet.inside.claims.findings import FURTHER, findings
+from dcfnet.inside.claims.measured import Measured
+from dcfnet.training.history import COLUMNS, History
+
+SHARES = ("50 % of the field", "90 % of the field")
+
+
+def write(folder, *names, first=None, again=None):
+    first = first or {("test", "here", metric): np.ones(1) for metric in ("sam", "ergas", "q2n")}
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Measured(name, first, again or {}, "00").write(folder)
+
+
+def record(folder, name, stopped="epochs"):
+    settings = {"network": "pnn", "options": {}, "batch_size": 1, "train": {"patches": 9}}
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    History([dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}]).write(folder / name / "history.csv")
+    text = json.dumps({"settings": settings, "stopped": stopped})
+    (folder / name / "run.json").write_text(text)
+
+
+def seeing(r, off=None):
+    """Radii of the three branches, of 50 % and of 90 %, as trained and without crossing."""
+    return {
+        (kind, f"branch {i}", share): np.array([x * (1 + k)])
+        for kind, radii in (("radius", r), ("radius without crossing", off or r))
+        for i, x in enumerate(radii)
+        for k, share in enumerate(SHARES)
+    }
+
+
+def finding(folder, claim, group="quarter width"):
+    (found,) = [it for it in findings(folder)[group] if it.claim == claim]
+    return found
+
+
+# --- Which runs count ---------------------------------------------------------------------------
+
+
+def test_one_training_for_each_fold_and_seed(tmp_path):
+    def names(group="quarter width"):
+        return [each.name for each in trainings(group, tmp_path)]
+
+    assert names() == names("paper's width") == []
+    write(tmp_path, "dcfnet", "dcfnet/fold1", "narrow-whole-0", "narrow-whole-2")
+    assert names("paper's width") == ["dcfnet/fold1", "dcfnet"]
+    assert names() == ["narrow-whole-0", "narrow-whole-2"]
+    write(tmp_path, "dcfnet/fold0", *(f"dcfnet-narrow/fold{k}" for k in range(3)))
+    assert names("paper's width") == ["dcfnet/fold0", "dcfnet/fold1"]
+    # Seed 0 on fold 0 is there already; seed 2 on fold 0 is another training than on fold 2.
+    assert names() == [*(f"dcfnet-narrow/fold{k}" for k in range(3)), "narrow-whole-2"]
+    write(tmp_path, "parts/whole-seed2")
+    assert names()[-1] == "parts/whole-seed2"
+    assert set(names()) <= set(known())
+
+
+def test_pairs_have_one_seed_and_come_from_one_experiment(tmp_path):
+    def names():
+        return [(a.name, b.name) for a, b in pairs("without-pcft", tmp_path)]
+
+    assert names() == []
+    write(tmp_path, "narrow-whole-0", "narrow-whole-1", "narrow-without-pcft-1")
+    assert names() == [("narrow-whole-1", "narrow-without-pcft-1")]
+    for seed in range(2):
+        write(tmp_path, f"parts/whole-seed{seed}", f"parts/without-pcft-seed{seed}")
+    assert names() == [
+        (f"parts/whole-seed{seed}", f"parts/without-pcft-seed{seed}") for seed in range(2)
+    ]
+
+
+def test_a_run_that_is_under_way_does_not_count(tmp_path):
+    record(tmp_path, "pnn")
+    record(tmp_path, "pnn/fold1", stopped=None)
+    assert list(histories("pnn/fold{}", tmp_path)) == [0]
+    assert list(ended(["pnn", "pnn/fold1", "pnn/fold2"], tmp_path)) == ["pnn"]
+
+
+def test_results_belong_to_the_run_of_the_history(tmp_path):
+    for name in ("pnn", "dcfnet/fold1"):
+        record(tmp_path, name)
+        write(tmp_path, name)
+    table = results_by_fold(tmp_path)
+    assert table.index.tolist() == [("paper's width", "here", 1), ("pnn", "here", 0)]
+    record(tmp_path, "pnn/fold0")  # not measured yet: the older one must not stand in for it
+    assert results_by_fold(tmp_path).index.tolist() == [("paper's width", "here", 1)]
+
+
+# --- Checks -------------------------------------------------------------------------------------
+
+
+def test_without_runs_nothing_can_be_tested(tmp_path):
+    found = findings(tmp_path)
+    assert {it.verdict for of in found.values() for it in of} == {"cannot be tested here"}
+    claims = {it.claim.split(",")[0] for it in found["quarter width"]}
+    assert claims == {str(i) for i in range(1, 12)}
+
+
+@pytest.mark.parametrize(
+    ("radii", "outcomes"),
+    [
+        ((1, 2, 3), ["holds", "holds"]),
+        ((1, 2, 2), ["holds", "fails"]),
+        ((1, 1.04, 1.1), ["fails", "holds"]),  # further, but not by 5 %
+    ],
+)
+def test_order_of_radii(radii, outcomes, tmp_path):
+    values = seeing(radii)
+    write(tmp_path, *(f"narrow-whole-{i}" for i in range(3)), first=values, again=values)
+    found = finding(tmp_path, "7")
+    assert [check.outcome for check in found.checks] == outcomes * 2
+    assert found.checks[0].of_trainings == pytest.approx(np.log(radii[1]) - FURTHER, abs=1e-3)
+    assert "radius 1.0" in found.notes[0]
+
+
+def test_another_draw_that_disagrees_leaves_a_check_open(tmp_path):
+    names = [f"narrow-whole-{i}" for i in range(3)]
+    write(tmp_path, *names, first=seeing((1, 2, 3)), again=seeing((1, 2, 1)))
+    outcomes = {check.outcome for check in finding(tmp_path, "7").checks if "2 sees" in check.what}
+    assert outcomes == {"open"}
+
+
+def test_context_is_a_ratio_of_radii(tmp_path):
+    values = seeing((1, 3, 4), off=(1, 2, 4))
+    write(tmp_path, *(f"narrow-whole-{i}" for i in range(3)), first=values, again=values)
+    used = finding(tmp_path, "9, used")
+    assert used.checks[0].of_trainings == pytest.approx(np.log(1.5) - FURTHER, abs=1e-3)
+    assert used.verdict == "mixed"
+    for i in range(3):
+        values = seeing((1, 2, 2))
+        write(tmp_path, f"narrow-without-pcft-{i}", first=values, again=values)
+    needed = finding(tmp_path, "9, needed")
+    assert needed.verdict == "cannot be tested here"
+    less_deep = [check for check in needed.checks if check.reading]
+    assert [check.outcome for check in less_deep] == ["holds"] * 4
+    assert list(less_deep[0].effects) == ["seed 0", "seed 1", "seed 2"]
+
+
+def test_retrained_without_transfers(tmp_path):
+    key = "ergas", "as trained", ""
+    radii = seeing((1, 2, 3))
+    for i in range(3):
+        for part, ergas in (("whole", [2.0, 3, 4]), ("without-transfers", [2.5, 2, 5])):
+            first = {**radii, key: np.array(ergas)}
+            write(tmp_path, f"narrow-{part}-{i}", first=first, again=radii)
+    found = finding(tmp_path, "10, needed")
+    assert found.checks[0].effects["seed 1"].tolist() == [0.5, -1, 1]
+    assert found.verdict == "supported"

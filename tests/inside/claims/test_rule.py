@@ -1,0 +1,118 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from dcfnet.inside.claims.rule import Check, Finding, summary
+
+
+def check(*medians, reading="", what="a check"):
+    """Each training with three patches, whose median is given."""
+    return Check(
+        what, {f"t{i}": np.array([m - 5, m, m + 9.0]) for i, m in enumerate(medians)}, reading
+    )
+
+
+def finding(*checks, claim="0"):
+    return Finding(claim, "Title", "measure", tuple(checks))
+
+
+@pytest.mark.parametrize(
+    ("signs", "outcome"),
+    [
+        ("", "too few"),
+        ("+", "too few"),
+        ("++", "too few"),
+        ("+++", "holds"),
+        ("++-", "open"),
+        ("+--", "open"),
+        ("---", "fails"),
+        ("++++", "holds"),
+        ("+++-", "open"),
+        ("+++++-", "holds"),
+        ("++++--", "open"),
+        ("+-----", "fails"),
+    ],
+)
+def test_outcome_at_its_borders(signs, outcome):
+    assert check(*(1.0 if sign == "+" else -1.0 for sign in signs)).outcome == outcome
+
+
+def test_patches_do_not_multiply_the_evidence():
+    many = Check("", {"only": np.ones(1000)})
+    assert many.as_claimed == 1
+    assert many.outcome == "too few"
+    most = Check("", {str(i): np.array([1.0, 1, -9]) for i in range(3)})
+    assert most.outcome == "holds"  # two patches of three, in each training
+
+
+def test_a_check_that_another_draw_turns_is_open():
+    effects = {str(i): np.array([1.0]) for i in range(3)}
+    again = {name: np.array([0.5]) for name in effects}
+    assert Check("", effects, "", again).outcome == "holds"
+    assert Check("", effects, "", again | {"2": np.array([-0.5])}).outcome == "open"
+    assert Check("", {"0": effects["0"]}, "", {"0": again["0"]}).outcome == "too few"
+
+
+def test_no_effect_is_not_as_claimed():
+    assert check(0.0, 0.0, 0.0).outcome == "fails"
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_chance_is_the_share_of_coin_tosses_that_hold(count):
+    outcomes = [check(*signs).outcome for signs in itertools.product((1.0, -1.0), repeat=count)]
+    chance = check(*[1.0] * count).chance
+    assert chance == pytest.approx(outcomes.count("holds") / 2**count)
+    assert chance == pytest.approx(outcomes.count("fails") / 2**count)
+    assert chance <= 1 / 8
+
+
+YES, NO, OPEN, FEW = check(1, 1, 1), check(-1, -1, -1), check(1, 1, -1), check(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        ([YES, YES], "supported"),
+        ([NO, NO], "not supported"),
+        ([YES, NO], "mixed"),
+        ([YES, OPEN], "mixed"),
+        ([NO, OPEN], "mixed"),
+        ([YES, FEW], "cannot be tested here"),
+        ([], "cannot be tested here"),
+        ([YES, check(-1, -1, -1, reading="another")], "supported"),
+    ],
+)
+def test_verdict(checks, verdict):
+    assert finding(*checks).verdict == verdict
+
+
+def test_a_claim_without_verdict_says_why():
+    assert finding(YES, FEW).why == "2 trainings are there, at least 3 are needed."
+    assert finding(check(1)).why.startswith("1 training is there")
+    assert "No training" in finding(check()).why
+    assert "No training" in finding().why
+    assert "0.125" in finding(YES).why
+
+
+def test_tables():
+    other = check(-2, -3, 4, reading="the other way")
+    found = finding(check(1, 2, 4, what="a < b"), other)
+    (row,) = found.table().to_dict("records")
+    assert found.table().index.tolist() == ["a < b"]
+    assert row["effect"] == "+2 [+1, +4]"
+    assert row["as claimed"] == "3 of 3"
+    assert row["check"] == "holds"
+    # All patches: -4, 1, 10, -3, 2, 11, -1, 4, 13.
+    assert row["over patches"] == "-1 to +10"
+    reading = found.readings().loc["the other way"]
+    assert reading["verdict"] == "mixed"
+    assert reading["effects"] == "-2 to -2"
+    assert check().row()["check"] == "too few"
+
+
+def test_summary_has_a_row_per_claim_and_a_column_per_group():
+    table = summary({"wide": [finding(YES, claim="1")], "narrow": [finding(NO, claim="2")]})
+    assert table.loc["1", "wide"] == "supported (3)"
+    assert table.loc["2", "narrow"] == "not supported (3)"
+    assert table.loc["1", "narrow"] == ""
