@@ -6,7 +6,13 @@ from dcfnet.networks.cost import count_operations, count_parameters
 from dcfnet.networks.dcfnet import DCFNet, DCFNetConfig
 from dcfnet.networks.rebanded import rebanded
 from dcfnet.networks.registry import NETWORKS, build_network
-from dcfnet.networks.weights import load_released, load_trained, load_weights, save_weights
+from dcfnet.networks.weights import (
+    load_released,
+    load_released_folder,
+    load_trained,
+    load_weights,
+    save_weights,
+)
 
 __all__ = [
     "MSDCNN",
@@ -22,6 +28,7 @@ __all__ = [
     "count_operations",
     "count_parameters",
     "load_released",
+    "load_released_folder",
     "load_trained",
     "load_weights",
     "rebanded",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.registry import NETWORKS, build_network, network_class
 from dcfnet.paths import data_dir, is_file, written_whole
 
-__all__ = ["fingerprint", "load_released", "load_trained", "load_weights", "save_weights"]
+__all__ = [
+    "fingerprint",
+    "load_released",
+    "load_released_folder",
+    "load_trained",
+    "load_weights",
+    "save_weights",
+]
 
 
 # --- Our own files ----------------------------------------------------------------------------
@@ -278,3 +286,19 @@ def _difference(
     other = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
     lists = (("missing", missing), ("not expected", extra), ("of another shape", other))
     return "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in lists if names)
+
+
+def load_released_folder(folder: str | Path | None = None) -> dict[str, PansharpeningNetwork]:
+    """All released WorldView-3 networks of a folder, in eval mode.
+
+    Args:
+        folder: Where the .pth files are; $DCFNET_RELEASED_WEIGHTS unless given.
+
+    Returns:
+        "PNN, released" and so on to the network; nothing where there is no folder.
+    """
+    folder = folder or os.environ.get("DCFNET_RELEASED_WEIGHTS")
+    models = (
+        [load_released(None, file) for file in sorted(Path(folder).glob("*.pth"))] if folder else []
+    )
+    return {f"{NETWORKS[model.name].title}, released": model for model in models}

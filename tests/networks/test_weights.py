@@ -14,6 +14,7 @@ from dcfnet.networks import (
     NETWORKS,
     build_network,
     load_released,
+    load_released_folder,
     load_trained,
     load_weights,
     save_weights,
@@ -288,3 +289,14 @@ def test_nothing_was_released_of_dcfnet(tmp_path):
         load_released("dcfnet", tmp_path / "a.pth")
     with pytest.raises(ValueError, match="unknown network 'resnet'"):
         load_released("resnet", tmp_path / "a.pth")
+
+
+def test_a_folder_of_released_networks(tmp_path, monkeypatch):
+    monkeypatch.delenv("DCFNET_RELEASED_WEIGHTS", raising=False)
+    assert load_released_folder() == {}
+    (tmp_path / "other.txt").touch()
+    monkeypatch.setenv("DCFNET_RELEASED_WEIGHTS", str(tmp_path))
+    assert load_released_folder() == {}
+    (tmp_path / "odd.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(DataError, match=r"odd\.pth"):
+        load_released_folder()
