@@ -193,7 +193,7 @@ def as_released(name, bands=8):
     return released, model
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "dcfnet"])
+@pytest.mark.parametrize("name", [n for n, network in NETWORKS.items() if network.released_layers])
 @pytest.mark.parametrize("bands", [4, 8])
 def test_released(tmp_path, name, bands):
     released, model = as_released(name, bands)

@@ -28,7 +28,7 @@ __all__ = ["band_explorer", "spectrum_probe"]
 
 
 def band_explorer(
-    window: Scene, limits: np.ndarray, presets: Mapping[str, Sequence[int]]
+    window: Scene, limits: np.ndarray, presets: Mapping[str, tuple[int, int, int]]
 ) -> LayoutDOM:
     """A window's bands as red, green and blue, PAN beside it, and the spectrum of any pixel.
 
