@@ -197,7 +197,8 @@ def _step(parts: list[_Part], gain: float, place: np.ndarray) -> tuple[np.ndarra
     if len(band) < FEWEST:
         raise np.linalg.LinAlgError
     fit = np.linalg.solve(normal, np.einsum("kni,kn->ki", seen, band)[..., None])[..., 0]
-    found = fit[:, 1:] / fit[:, :1]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a square that shows nothing of PAN
+        found = fit[:, 1:] / fit[:, :1]
     residual = band - np.einsum("kni,ki->kn", seen, fit)
     noise = (residual**2).sum(axis=1) / (band.shape[1] - 4)
     # Fisher's information on the displacement, the contrast being unknown, too.
