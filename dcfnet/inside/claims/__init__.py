@@ -10,12 +10,19 @@ Reference:
     for Remote Sensing Pansharpening", ICCV 2021.
 """
 
-from dcfnet.inside.claims.committed import GROUPS, pairs, results_by_fold, trainings
+from dcfnet.inside.claims.committed import (
+    GROUPS,
+    classical_results,
+    known,
+    pairs,
+    results_by_fold,
+    trainings,
+)
 from dcfnet.inside.claims.cooperation import errors
 from dcfnet.inside.claims.features import shifted
 from dcfnet.inside.claims.findings import findings
-from dcfnet.inside.claims.measured import Measured, measure, read_measured
-from dcfnet.inside.claims.rule import Check, Finding, summary
+from dcfnet.inside.claims.measured import Measured, change, measure, read_measured, without_ms
+from dcfnet.inside.claims.rule import Check, Finding, listed, summary
 from dcfnet.inside.claims.trained import Trained, take_patches
 
 __all__ = [
@@ -24,8 +31,12 @@ __all__ = [
     "Finding",
     "Measured",
     "Trained",
+    "change",
+    "classical_results",
     "errors",
     "findings",
+    "known",
+    "listed",
     "measure",
     "pairs",
     "read_measured",
@@ -34,4 +45,5 @@ __all__ = [
     "summary",
     "take_patches",
     "trainings",
+    "without_ms",
 ]

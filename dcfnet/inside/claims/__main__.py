@@ -1,7 +1,8 @@
 """``python -m dcfnet.inside.claims [RUN ...]``: measure networks for the claims.
 
 Without names, all runs that have ended and whose ``claims.csv`` is missing or belongs to other
-weights. The scenes are those of Longmont, on which the networks were trained.
+weights; then also methods that do not learn, if their results are missing. The scenes are those of
+Longmont, on which the networks were trained.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside.claims.committed import known
-from dcfnet.inside.claims.measured import fingerprint, measure, read_measured
-from dcfnet.paths import data_dir, is_file
+from dcfnet.inside.claims.measured import (
+    CLASSICAL,
+    classical,
+    fingerprint,
+    measure,
+    read_measured,
+)
+from dcfnet.paths import data_dir, is_file, written_whole
 from dcfnet.training.runs import read_run
 
 __all__ = ["main", "outdated"]
 
 SCENES = ("wv3-longmont", "wv2-longmont")
+METHODS = ("mtf-glp-fs", "bt-h")
 
 
 def outdated(runs: Path) -> list[str]:
@@ -48,12 +56,16 @@ def outdated(runs: Path) -> list[str]:
 def main(names: Sequence[str]) -> None:
     """Measure runs by name, or those that need it."""
     runs = data_dir() / "runs"
-    scenes = [reduce_resolution(load_scene(name)) for name in SCENES]
+    samples = [reduce_resolution(load_scene(name)) for name in SCENES]
+    scenes = {sample.sensor.title: sample for sample in samples}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in names or outdated(runs):
         start = time.monotonic()
-        measure(name, {scene.sensor.title: scene for scene in scenes}, runs, device).write(runs)
+        measure(name, scenes, runs, device).write(runs)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
+    if not names and not is_file(runs / CLASSICAL):
+        with written_whole(runs / CLASSICAL) as temporary:
+            classical(scenes, METHODS).to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

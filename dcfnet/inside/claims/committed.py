@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dcfnet.imagery.regions import FOLDS
-from dcfnet.inside.claims.measured import FILE, Measured, fold_of, read_measured
+from dcfnet.inside.claims.measured import CLASSICAL, FILE, Measured, fold_of, read_measured
 from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
@@ -20,6 +20,7 @@ __all__ = [
     "RETRAINED",
     "WIDTHS",
     "by_fold",
+    "classical_results",
     "ended",
     "histories",
     "known",
@@ -35,14 +36,16 @@ WIDTHS = {"paper's width": "dcfnet/fold{}", "quarter width": "dcfnet-narrow/fold
 """DCFNet on the three folds, by group."""
 
 GROUPS = {
-    "paper's width": ("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2", "dcfnet"),
-    "quarter width": tuple(
-        pattern.format(i)
-        for pattern in ("dcfnet-narrow/fold{}", "parts/whole-seed{}", "narrow-whole-{}")
-        for i in range(3)
+    "paper's width": (("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2", "dcfnet"),),
+    "quarter width": (
+        (
+            *(f"dcfnet-narrow/fold{fold}" for fold in range(3)),
+            *(f"parts/whole-seed{seed}" for seed in range(3)),
+        ),
+        tuple(f"narrow-whole-{seed}" for seed in range(3)),
     ),
 }
-"""Trainings of the whole DCFNet, by width."""
+"""Trainings of the whole DCFNet by width, those of one length together, the longer ones first."""
 
 PARTS = ("parts/{part}-seed{seed}", "narrow-{part}-{seed}")
 """Where narrow networks lie that were trained without a part, the longer trainings first."""
@@ -62,7 +65,7 @@ LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def known() -> list[str]:
     """Names of all runs whose networks the claims look at, whether they are there or not."""
-    names = [name for group in GROUPS.values() for name in group]
+    names = [name for group in GROUPS.values() for together in group for name in together]
     for network in COMPARED:
         names += [*(f"{network}/fold{fold}" for fold in range(len(FOLDS))), network]
     for place in PARTS:
@@ -78,19 +81,22 @@ def trainings(group: str, directory: Folder = None) -> list[Measured]:
     """What was measured on the trainings of the whole DCFNet, one for each fold and seed.
 
     Two trainings of one fold and one seed see the same patches in the same order. They are not
-    independent, so the first of `GROUPS` stands for both.
+    independent, so the first stands for both. Trainings of thirty epochs do not stand beside those
+    of 120 and more: of these two, those count that are more.
 
     Args:
         group: ``"paper's width"`` or ``"quarter width"``.
         directory: The folder of all runs, ``data/runs`` unless given.
     """
-    runs = _runs(directory)
-    found: dict[tuple[int, int], str] = {}
-    for name in GROUPS[group]:
-        seed = int(name[-1]) if name[-1].isdigit() else 0
-        if is_file(runs / name / FILE):
-            found.setdefault((fold_of(name), seed), name)
-    return [read_measured(name, runs) for name in found.values()]
+    runs, choices = _runs(directory), []
+    for together in GROUPS[group]:
+        found: dict[tuple[int, int], str] = {}
+        for name in together:
+            seed = int(name[-1]) if name[-1].isdigit() else 0
+            if is_file(runs / name / FILE):
+                found.setdefault((fold_of(name), seed), name)
+        choices.append(list(found.values()))
+    return [read_measured(name, runs) for name in max(choices, key=len)]
 
 
 def pairs(part: str, directory: Folder = None) -> list[tuple[Measured, Measured]]:
@@ -163,3 +169,9 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(OF_THE_CLAIMS))
     table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", "fold"])
     return table
+
+
+def classical_results(directory: Folder = None) -> pd.DataFrame:
+    """The same of methods that do not learn, in the same test regions."""
+    path = _runs(directory) / CLASSICAL
+    return pd.read_csv(path).set_index(["network", "test set", "fold"])

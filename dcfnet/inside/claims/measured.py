@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import pandas as pd
 import torch
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.classical import get_method
+from dcfnet.imagery.regions import FOLDS
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.claims.context import CROSSING, radii, texture
 from dcfnet.inside.claims.cooperation import cooperation, errors
@@ -32,18 +34,24 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import written_whole
 
 __all__ = [
+    "CLASSICAL",
     "FILE",
     "Key",
     "Measured",
     "Values",
+    "change",
+    "classical",
     "fingerprint",
     "fold_of",
     "look_into",
     "measure",
     "read_measured",
+    "without_ms",
 ]
 
 FILE = "claims.csv"
+CLASSICAL = "classical.csv"
+"""Results of methods that do not learn, beside the runs."""
 KEYS = ["measure", "what", "reading"]
 Key = tuple[str, str, str]
 """The measure, which is the number of a claim or a word; what was measured; the reading, or how."""
@@ -121,6 +129,18 @@ def read_measured(name: str, directory: Path) -> Measured:
     return Measured(name, first, again, weights)
 
 
+def change(whole: Measured, without: Measured) -> float:
+    """ERGAS of a network trained without a part, minus that of the whole one: mean over patches."""
+    key = "ergas", "as trained", ""
+    return float((without.first[key] - whole.first[key]).mean())
+
+
+def without_ms(each: Measured) -> float:
+    """By how much ERGAS rises, as a share, where ``ms`` has lost all but its means."""
+    whole, rest = (each.first["ergas", how, ""].mean() for how in ("as trained", "without ms"))
+    return float(rest / whole - 1)
+
+
 def fingerprint(name: str, directory: Path) -> str:
     """SHA-256 of a run's weights."""
     return hashlib.sha256((directory / name / "weights.safetensors").read_bytes()).hexdigest()
@@ -163,6 +183,25 @@ def _results(model: PansharpeningNetwork, scenes: Mapping[str, Sample], fold: in
         for metric in OF_THE_CLAIMS:
             found["test", title, metric] = np.array([values[metric]])
     return found
+
+
+def classical(scenes: Mapping[str, Sample], methods: Sequence[str]) -> pd.DataFrame:
+    """Results of methods that do not learn in the test regions of all folds.
+
+    Args:
+        scenes: Test set to a whole scene.
+        methods: Names, see `dcfnet.imagery.classical.get_method`.
+    """
+    rows = []
+    for name in methods:
+        method = get_method(name)
+        for title, scene in scenes.items():
+            for fold in range(len(FOLDS)):
+                test = scene.region("test", fold)
+                found = evaluate(test, method(test))
+                values = {metric: round(found[metric], 4) for metric in OF_THE_CLAIMS}
+                rows.append({"network": method.title, "test set": title, "fold": fold, **values})
+    return pd.DataFrame(rows)
 
 
 def look_into(each: Trained, seed: int = 0) -> Values:

@@ -31,6 +31,7 @@ __all__ = [
     "Finding",
     "Outcome",
     "Verdict",
+    "listed",
     "summary",
 ]
 
@@ -218,3 +219,27 @@ def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
             row[group] = f"{finding.verdict} ({finding.trainings})"
     rows = dict(sorted(rows.items(), key=lambda row: int(row[0].split(",")[0])))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim").fillna("")
+
+
+def listed(findings: Mapping[str, Sequence[Finding]], verdict: Verdict) -> pd.DataFrame:
+    """A row for each claim and group of networks that got a verdict.
+
+    Columns: ``claim``; ``networks``; ``trainings``, how many it rests on; ``checks``, what became
+    of each; ``because``, what chance would give, or why there is no verdict.
+    """
+    rows = {}
+    for group, found in findings.items():
+        for finding in found:
+            if finding.verdict != verdict:
+                continue
+            outcomes = [check.outcome for check in finding.counted]
+            counts = (f"{outcomes.count(o)} {o}" for o in dict.fromkeys(outcomes))
+            rows[finding.claim, group] = {
+                "claim": f"{finding.claim}. {finding.title}",
+                "networks": group,
+                "trainings": finding.trainings,
+                "checks": ", ".join(counts),
+                "because": finding.why,
+            }
+    rows = dict(sorted(rows.items(), key=lambda row: int(row[0][0].split(",")[0])))
+    return pd.DataFrame(list(rows.values()))

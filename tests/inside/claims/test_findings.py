@@ -61,10 +61,12 @@ def test_one_training_for_each_fold_and_seed(tmp_path):
     assert names() == ["narrow-whole-0", "narrow-whole-2"]
     write(tmp_path, "dcfnet/fold0", *(f"dcfnet-narrow/fold{k}" for k in range(3)))
     assert names("paper's width") == ["dcfnet/fold0", "dcfnet/fold1"]
+    # Three long trainings are more than two short ones, which do not stand beside them.
+    folds = [f"dcfnet-narrow/fold{k}" for k in range(3)]
+    assert names() == folds
     # Seed 0 on fold 0 is there already; seed 2 on fold 0 is another training than on fold 2.
-    assert names() == [*(f"dcfnet-narrow/fold{k}" for k in range(3)), "narrow-whole-2"]
-    write(tmp_path, "parts/whole-seed2")
-    assert names()[-1] == "parts/whole-seed2"
+    write(tmp_path, "parts/whole-seed0", "parts/whole-seed2")
+    assert names() == [*folds, "parts/whole-seed2"]
     assert set(names()) <= set(known())
 
 

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 from dcfnet import DataError
+from dcfnet.imagery.classical import get_method
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside.claims.measured import (
     FILE,
     Measured,
+    classical,
     fingerprint,
     fold_of,
     look_into,
@@ -77,6 +79,15 @@ def test_results_are_those_of_the_folds_test_region(tmp_path):
     assert len(found.first) == 6
     assert not found.again
     assert found.weights == fingerprint("dicnn/fold2", tmp_path)
+
+
+def test_classical_methods_are_measured_on_the_same_ground():
+    sample = reduce_resolution(simulate_scene(256))
+    table = classical({"here": sample}, ["mtf-glp-fs"])
+    assert table["fold"].tolist() == [0, 1, 2]
+    test = sample.region("test", 2)
+    sam = evaluate(test, get_method("mtf-glp-fs")(test))["sam"]
+    assert table["sam"].iloc[2] == pytest.approx(sam, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dcfnet.inside.claims.rule import Check, Finding, summary
+from dcfnet.inside.claims.rule import Check, Finding, listed, summary
 
 
 def check(*medians, reading="", what="a check"):
@@ -116,3 +116,14 @@ def test_summary_has_a_row_per_claim_and_a_column_per_group():
     assert table.loc["1", "wide"] == "supported (3)"
     assert table.loc["2", "narrow"] == "not supported (3)"
     assert table.loc["1", "narrow"] == ""
+
+
+def test_claims_that_got_a_verdict_are_listed():
+    found = {"wide": [finding(YES, claim="10, used"), finding(YES, FEW, claim="2")]}
+    found["narrow"] = [finding(YES, OPEN, claim="1"), finding(YES, claim="2")]
+    table = listed(found, "supported")
+    assert table["claim"].tolist() == ["2. Title", "10, used. Title"]
+    assert table["networks"].tolist() == ["narrow", "wide"]
+    assert listed(found, "mixed")["checks"].tolist() == ["1 holds, 1 open"]
+    assert listed(found, "cannot be tested here")["trainings"].tolist() == [2]
+    assert listed(found, "not supported").empty
