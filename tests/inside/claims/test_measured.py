@@ -8,12 +8,14 @@ from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside.claims.measured import (
     FILE,
     Measured,
+    change,
     classical,
     fingerprint,
     fold_of,
     look_into,
     measure,
     read_measured,
+    without_ms,
 )
 from dcfnet.inside.claims.trained import Trained
 from dcfnet.measure.metrics import evaluate
@@ -40,6 +42,18 @@ def test_a_file_gives_back_what_was_measured(tmp_path):
     assert {key: value.tolist() for key, value in found.again.items()} == {
         ("4", "some, or many", ""): [2.0]
     }
+
+
+def test_errors_are_compared_patch_by_patch():
+    def measured(whole, rest):
+        keys = ("ergas", "as trained", ""), ("ergas", "without ms", "")
+        values = dict(zip(keys, (np.array(whole), np.array(rest)), strict=True))
+        return Measured("", values, {}, "")
+
+    one, two = measured([2.0, 4], [2.0, 4.6]), measured([3.0, 4], [3.0, 4])
+    assert change(one, two) == pytest.approx(0.5)
+    assert without_ms(one) == pytest.approx(0.1)
+    assert without_ms(two) == 0
 
 
 @pytest.mark.parametrize("text", ["", "# weights x\n", "# weights x\na,b\n1,2\n", None])
