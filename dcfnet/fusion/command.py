@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from dcfnet.errors import DataError
 from dcfnet.fusion.tiles import OVERLAP, TILE
@@ -17,6 +17,7 @@ from dcfnet.training.command import NetworkName, exclusive, load_network
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dcfnet.fusion.archive import Job
     from dcfnet.fusion.below import Below
     from dcfnet.fusion.tiled import Source
     from dcfnet.imagery.geotiff import Pair
@@ -29,6 +30,7 @@ MethodName = Literal["exp", "mtf-glp-fs", "bt-h", "gsa", "bdsd-pc", "awlp"]
 """The keys of `dcfnet.imagery.classical.METHODS`, which takes torch to import."""
 
 OF_HOW = Parameter(group=exclusive("How"))
+ARCHIVE = Parameter(group=Group("Many scenes", sort_key=9))
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class ChosenOrMethod(Chosen):
     """
 
     method: Annotated[MethodName | None, OF_HOW] = None
+
+    def absolute(self) -> Self:
+        """The same, for processes in other folders."""
+        weights, released = (path and path.absolute() for path in (self.weights, self.released))
+        return replace(self, weights=weights, released=released)
 
 
 def adapt(
@@ -112,13 +119,81 @@ def adapt(
     return 0
 
 
+@dataclass(frozen=True)
+class Order:
+    """What `fuse` is told beside the files."""
+
+    chosen: ChosenOrMethod
+    adapt: bool
+    minutes: float | None
+    align: bool
+    resample: bool
+    quiet: bool
+    tile: int
+    overlap: int
+    device: str | None
+    precision: str
+    overwrite: bool
+
+    def check(self) -> None:
+        """Refuse what does not go together."""
+        if self.minutes is not None and not self.adapt:
+            raise ValueError("--minutes says how long to adapt: pass --adapt as well")
+        if self.chosen.method and self.adapt:
+            raise ValueError("a method without learning does not adapt: pass --adapt or --method")
+
+    def carry_out(self, out: Path, ms: str, pan: str, sensor: str) -> pd.DataFrame | None:
+        """Fuse a scene. Returns how what fuses stood one scale down, if it was tried."""
+        from dcfnet.fusion.files import fuse_files, require_free
+        from dcfnet.fusion.tiled import find_devices, plan_tiles
+        from dcfnet.imagery.classical import METHODS, Method
+        from dcfnet.imagery.geotiff import Pair
+        from dcfnet.imagery.sensors import get_sensor
+
+        taken_by, devices = get_sensor(sensor), self.device.split(",") if self.device else None
+        how: PansharpeningNetwork | Method
+        method = self.chosen.method
+        how, table = METHODS[method] if method else self.chosen.load(taken_by), None
+        with Pair(ms, pan, taken_by, resample=self.resample) as pair:
+            require_free(out, pair, self.overwrite)
+            source, places = _aligned(pair, self.align)
+            plan_tiles(pair, self.tile, self.overlap)
+            if not isinstance(how, Method):
+                find_devices(how, devices)
+                how, table = _ready(how, source, out, self.adapt, self.minutes, self.quiet)
+        fuse_files(
+            how,
+            ms,
+            pan,
+            out,
+            taken_by,
+            tile=self.tile,
+            overlap=self.overlap,
+            device=devices,
+            precision=self.precision,
+            overwrite=self.overwrite,
+            resample=self.resample,
+            places=places,
+            progress=sys.stderr.isatty(),
+        )
+        return table
+
+    def carry_out_job(self, job: Job) -> dict[str, float]:
+        """The same for a scene of an archive."""
+        table = self.carry_out(Path(job.out), job.ms, job.pan, job.sensor)
+        if table is None:
+            return {}
+        cells = table.stack().items()
+        return {f"{name} {metric}": float(value) for (name, metric), value in cells}
+
+
 def fuse(
-    out: Path,
+    out: Path | None = None,
     /,
     *,
-    ms: str,
-    pan: str,
-    sensor: TakenBy,
+    ms: str | None = None,
+    pan: str | None = None,
+    sensor: TakenBy | None = None,
     overwrite: Flag = False,
     chosen: Annotated[ChosenOrMethod, Parameter(name="*")] = ChosenOrMethod(),
     adapt: Flag = False,
@@ -130,6 +205,9 @@ def fuse(
     overlap: int = OVERLAP,
     device: str | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    list: Annotated[Path | None, ARCHIVE] = None,
+    scheduler: Annotated[str | None, ARCHIVE] = None,
+    workers: Annotated[int | None, ARCHIVE] = None,
 ) -> int:
     """Fuse the MS and PAN GeoTIFFs of one place into a GeoTIFF with MS's bands and PAN's pixels.
 
@@ -138,6 +216,9 @@ def fuse(
 
     Before it begins, it tries the network one scale down, where MS is the truth, on windows of the
     scene, and says how it stands beside methods without learning.
+
+    With a list of scenes it fuses them all, side by side, and reports on each in a CSV file beside
+    the list; what goes wrong with one does not stop the others. The same command does the rest.
 
     Args:
         out: The GeoTIFF to write.
@@ -156,49 +237,53 @@ def fuse(
         device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
             GPUs, else the CPU.
         precision: Of the network's arithmetic.
+        list: CSV file of scenes instead of one: columns ms, pan, out and, if they differ, sensor.
+        scheduler: Address of a Dask scheduler whose workers fuse them, tcp://host:8786; by default
+            processes of this machine.
+        workers: How many processes of this machine; by default one for each core.
     """
-    from dcfnet.fusion.files import fuse_files, require_free
-    from dcfnet.fusion.tiled import find_devices, plan_tiles
-    from dcfnet.imagery.classical import METHODS, Method
-    from dcfnet.imagery.geotiff import Pair
-    from dcfnet.imagery.sensors import get_sensor
-
-    taken_by, devices = get_sensor(sensor), device.split(",") if device else None
-    if minutes is not None and not adapt:
-        raise ValueError("--minutes says how long to adapt: pass --adapt as well")
-    if chosen.method and adapt:
-        raise ValueError("a method without learning does not adapt: pass --adapt or --method")
-    how: PansharpeningNetwork | Method
-    how = METHODS[chosen.method] if chosen.method else chosen.load(taken_by)
-    with Pair(ms, pan, taken_by, resample=resample) as pair:
-        require_free(out, pair, overwrite)
-        source, places = _aligned(pair, align)
-        plan_tiles(pair, tile, overlap)
-        try:
-            if not isinstance(how, Method):
-                find_devices(how, devices)
-                how = _ready(how, source, out, adapt, minutes, quiet)
-        except KeyboardInterrupt as stop:
-            return _goes_on("fuse", stop)
+    order = Order(
+        chosen, adapt, minutes, align, resample, quiet, tile, overlap, device, precision, overwrite
+    )
+    order.check()
+    if list is not None:
+        if out or ms or pan:
+            raise ValueError("--list names the scenes: leave out OUT, --ms and --pan")
+        return _fuse_archive(order, list, sensor, scheduler, workers)
+    if scheduler or workers:
+        raise ValueError("--scheduler and --workers are for many scenes: pass --list as well")
+    if out is None or ms is None or pan is None or sensor is None:
+        raise ValueError("expected --ms, --pan, --sensor and OUT, or --list")
     try:
-        fused = fuse_files(
-            how,
-            ms,
-            pan,
-            out,
-            taken_by,
-            tile=tile,
-            overlap=overlap,
-            device=devices,
-            precision=precision,
-            overwrite=overwrite,
-            resample=resample,
-            places=places,
+        order.carry_out(out, ms, pan, sensor)
+    except KeyboardInterrupt as stop:
+        return _goes_on("fuse", stop)
+    print(out)
+    return 0
+
+
+def _fuse_archive(
+    order: Order, scenes: Path, sensor: str | None, scheduler: str | None, workers: int | None
+) -> int:
+    from dcfnet.fusion.archive import fuse_archive, read_jobs
+
+    order = replace(order, chosen=order.chosen.absolute())
+    report = scenes.with_name(f"{scenes.stem}-report.csv")
+    try:
+        table = fuse_archive(
+            order.carry_out_job,
+            read_jobs(scenes, sensor),
+            report,
+            scheduler=scheduler,
+            workers=workers,
             progress=sys.stderr.isatty(),
         )
     except KeyboardInterrupt as stop:
         return _goes_on("fuse", stop)
-    print(fused)
+    print(report)
+    if missing := int((table["state"] != "fused").sum()):
+        _say(f"{missing} of {len(table)} scenes are not fused; {report} says why")
+        return 1
     return 0
 
 
@@ -222,24 +307,24 @@ def _ready(
     adapting: bool,
     minutes: float | None,
     quiet: bool,
-) -> PansharpeningNetwork:
-    """The network to fuse with, adapted or tried before, as was asked for."""
+) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:
+    """The network to fuse with, adapted or tried before, as was asked for; and how it stood."""
     from dcfnet.fusion.below import below
 
     if quiet and not adapting:
-        return model
+        return model, None
     try:
         blocks = below(source, progress=sys.stderr.isatty())
     except DataError as error:
         if adapting:
             raise
         _say(f"{model.title} was not tried on the scene first: {error}")
-        return model
+        return model, None
     if adapting:
         folder = out.with_name(f"{out.stem}-adapted")
         return _adapted(model, blocks, folder, minutes, quiet=quiet)
-    _compare({model.title: model}, blocks, "; pass --adapt, or --method mtf-glp-fs")
-    return model
+    cure = "; pass --adapt, or --method mtf-glp-fs"
+    return model, _compare({model.title: model}, blocks, cure)
 
 
 def _adapted(
@@ -249,8 +334,8 @@ def _adapted(
     minutes: float | None,
     seed: int = 0,
     quiet: bool = False,
-) -> PansharpeningNetwork:
-    """The better of before and after, and what is to be said of it."""
+) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:
+    """The better of before and after, and how they stood."""
     from dcfnet.fusion.adapt import adapt
 
     shown = sys.stderr.isatty()
@@ -259,22 +344,26 @@ def _adapted(
     models = {f"{model.title} as it was": model}
     if found.better:
         models[f"{model.title} adapted"] = found.model
-    if not quiet:
-        _compare(models, blocks, "; pass --minutes for more, or --method mtf-glp-fs")
-    return found.model
+    if quiet:
+        return found.model, None
+    cure = "; pass --minutes for more, or --method mtf-glp-fs"
+    return found.model, _compare(models, blocks, cure)
 
 
-def _compare(models: dict[str, PansharpeningNetwork], blocks: Below, cure: str) -> None:
+def _compare(
+    models: dict[str, PansharpeningNetwork], blocks: Below, cure: str
+) -> pd.DataFrame | None:
     """A small table, and where the last network falls behind."""
     from dcfnet.fusion.trial import ahead, tried
 
     table = tried(models, blocks)
     if not len(table):
-        return
+        return None
     _say(f"On windows of the scene, one scale down:\n{table.round(3).to_string()}")
     name = list(models)[-1]
     if better := ahead(table, name):
         _say(f"{name} falls behind {' and '.join(better)}, which learnt nothing{cure}")
+    return table
 
 
 def _say(text: str) -> None:

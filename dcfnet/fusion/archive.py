@@ -1,0 +1,230 @@
+"""Archives: thousands of scenes on many machines, by Dask; a report says how each has fared.
+
+A scene is a task. One that a lost machine began goes on where it stopped, on another
+one, as `dcfnet.fusion.files` does it; so all machines see the same folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import get_sensor
+from dcfnet.paths import is_file, written_whole
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Job", "fuse_archive", "read_jobs"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene of an archive.
+
+    Attributes:
+        ms, pan: As of `fuse_files`.
+        out: The GeoTIFF to write.
+        sensor: What took the images: a name or a .toml file.
+    """
+
+    ms: str
+    pan: str
+    out: str
+    sensor: str
+
+
+def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
+    """The scenes that a CSV file lists.
+
+    Args:
+        path: Columns ``ms``, ``pan``, ``out`` and, if not all scenes are from one sensor,
+            ``sensor``. Names of files are seen from its folder.
+        sensor: Of the scenes for which the file names none.
+
+    Raises:
+        DataError: It is no such file, or two scenes have one result.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in table]
+            columns = table.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}): expected a list of scenes") from error
+    if missing := {"ms", "pan", "out"} - set(columns):
+        raise DataError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}, but no "
+            f"{', '.join(sorted(missing))}: expected ms, pan, out and, if need be, sensor"
+        )
+    jobs: list[Job] = []
+    for line, row in enumerate(rows, 2):
+        row["sensor"] = row.get("sensor") or sensor or ""
+        if empty := [each.name for each in fields(Job) if not row[each.name]]:
+            raise DataError(f"{path}, line {line}, names no {' and no '.join(empty)}: expected one")
+        get_sensor(row["sensor"])
+        names = {key: _seen_from(path.parent, row[key]) for key in ("ms", "pan", "out")}
+        jobs.append(Job(**names, sensor=row["sensor"]))
+    outs = [job.out for job in jobs]
+    if twice := sorted({out for out in outs if outs.count(out) > 1}):
+        raise DataError(f"{path} names {twice[0]} as the result of two scenes: expected one")
+    if not jobs:
+        raise DataError(f"{path} lists no scene: expected a row for each")
+    return jobs
+
+
+def _seen_from(folder: Path, name: str) -> str:
+    if name.startswith("/vsi") or "://" in name:
+        return name
+    return str((folder / name).absolute())
+
+
+def fuse_archive(
+    fuse: Callable[[Job], Mapping[str, float]],
+    jobs: Sequence[Job],
+    report: str | Path,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Fuse many scenes side by side, and report on each as soon as it ends.
+
+    What goes wrong with a scene is noted, and the others go on. A scene is begun again, where it
+    stopped, when the machine that worked on it is lost; after the third one it is given up. The
+    same call does what is missing: results that are there are left alone.
+
+    Args:
+        fuse: Makes the result of a scene, as `dcfnet.fusion.files.fuse_files` does; numbers that it
+            returns go into the report. It is pickled and called in other processes.
+        jobs: The scenes, from `read_jobs`.
+        report: A CSV file with a row for each scene: ``out``; ``state``, which is ``fused``,
+            ``refused`` (the images cannot be fused), ``failed`` (for want of space for example),
+            ``lost`` (it ended every process that tried), or empty for one that waits;
+            ``seconds``; what ``fuse`` returned; ``reason``.
+        scheduler: Address of Dask's scheduler, for example ``tcp://host:8786``; by default
+            processes of this machine share the scenes.
+        workers: How many; by default one for each core.
+        progress: Show a bar.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: There is no such scheduler.
+        ImportError: Dask is not installed.
+        OSError: The report cannot be written, or the scheduler is lost.
+    """
+    from distributed import CancelledError, KilledWorker, as_completed
+
+    rows = _known(Path(report), jobs)
+    waiting = [job for job in jobs if rows[job.out]["state"] != "fused"]
+    if not waiting:
+        return _write(rows, report)
+    with (
+        _client(scheduler, workers) as client,
+        tqdm(total=len(jobs), unit="scene", disable=not progress) as bar,
+    ):
+        bar.update(len(jobs) - len(waiting))
+        futures = {client.submit(_fuse_one, fuse, job, pure=False): job for job in waiting}
+        for future in as_completed(futures):
+            row = rows[futures[future].out]
+            try:
+                row |= future.result()
+            except KilledWorker:
+                row |= {"state": "lost", "reason": "it ended every process that worked on it"}
+            except CancelledError as error:
+                raise OSError(
+                    "the scheduler is lost: the same call does what is missing"
+                ) from error
+            _write(rows, report)
+            bar.update()
+    return _write(rows, report)
+
+
+def _fuse_one(fuse: Callable[[Job], Mapping[str, float]], job: Job) -> dict[str, Any]:
+    """The task: a row of the report. Nothing but the end of the process ends it early."""
+    began = time.monotonic()
+    row: dict[str, Any] = {"state": "fused", "reason": ""}
+    try:
+        row |= fuse(job)
+    except ValueError as error:
+        row |= {"state": "refused", "reason": str(error)}
+    except Exception as error:  # whatever it is, the other scenes go on
+        row |= {"state": "failed", "reason": f"{type(error).__name__}: {error}"}
+    return row | {"seconds": round(time.monotonic() - began, 1)}
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
+    """A connection to a cluster; without an address to one of this machine, ended afterwards."""
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"no scheduler answers at {scheduler} ({error}): start `dask scheduler`, and "
+                "`dask worker ADDRESS` on every machine"
+            ) from error
+        with client:
+            yield client
+        return
+    with (
+        # Dask lets a process of one thread have one thread for arithmetic too.
+        LocalCluster(
+            n_workers=workers or os.cpu_count(),
+            threads_per_worker=1,
+            dashboard_address=None,
+            memory_limit=0,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+# --- The report --------------------------------------------------------------------------------
+
+
+def _known(report: Path, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """A row for each scene: what is to do, and what an earlier call has done."""
+    before: dict[str, dict[str, Any]] = {}
+    if is_file(report):
+        try:
+            table = pd.read_csv(report, dtype={"out": str, "state": str, "reason": str})
+            table = table.fillna({"state": "", "reason": ""})
+            before = {row["out"]: row for row in table.to_dict("records")}
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(
+                f"{report} is there, but is no report on an archive ({error!s:.100}): name another "
+                "file"
+            ) from error
+    rows = {}
+    for job in jobs:
+        fused = is_file(Path(job.out))
+        row = {"out": job.out, "state": "fused" if fused else ""}
+        old = before.get(job.out, {})
+        rows[job.out] = {**old, **row} if fused and old.get("state") == "fused" else row
+    return rows
+
+
+def _write(rows: Mapping[str, Mapping[str, Any]], report: str | Path) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows.values()))
+    first = ["out", "state", "seconds"]
+    rest = [name for name in table.columns if name not in (*first, "reason")]
+    table = table.reindex(columns=[*first, *rest, "reason"])
+    with written_whole(report) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
