@@ -22,6 +22,7 @@ __all__ = [
     "by_method",
     "headed",
     "paired_difference",
+    "shown",
     "standing",
     "styled",
     "styled_differences",
@@ -78,6 +79,19 @@ def headed(style: Styler, caption: str = "") -> Styler:
         .set_caption(html.escape(caption))
         .set_table_attributes('class="dcf-table"')
     )
+
+
+def shown(table: pd.DataFrame, caption: str = "", form: str = "{:.2f}", **columns: str) -> Styler:
+    """A table of numbers to look at.
+
+    Args:
+        table: The numbers.
+        caption: What they are, with their unit.
+        form: How they are written.
+        columns: The same for single columns, by name.
+    """
+    forms = {name: columns.get(str(name), form) for name in table}
+    return headed(table.style.format(forms), caption)
 
 
 def by_block(

@@ -15,6 +15,7 @@ from dcfnet.measure.tables import (
     by_block,
     by_method,
     paired_difference,
+    shown,
     standing,
     styled,
     styled_differences,
@@ -41,6 +42,13 @@ def test_the_numbers_are_the_metrics(gt):
     assert all(f"_row0_col{i}" in page.split("{")[0] for i in range(5))
     assert "A trial" in page and "ERGAS ↓" in page
     assert f"{table.loc['good', 'ergas']:.4f}" in page
+
+
+def test_each_column_is_written_in_its_form():
+    table = pd.DataFrame({"sam": [1.234], ("a", 1): [0.5], "n": [7]}, ["here"])
+    page = shown(table, "<numbers>", n="{:d} of 9").to_html()
+    assert "&lt;numbers&gt;" in page and "SAM" in page
+    assert ">1.23<" in page and ">0.50<" in page and ">7 of 9<" in page
 
 
 def test_blocks_need_the_truth(gt):
