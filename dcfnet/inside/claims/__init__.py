@@ -12,7 +12,9 @@ Reference:
 
 from dcfnet.inside.claims.committed import (
     GROUPS,
+    agreement_of_maps,
     classical_results,
+    difference_by_fold,
     known,
     pairs,
     results_by_fold,
@@ -22,7 +24,7 @@ from dcfnet.inside.claims.cooperation import errors
 from dcfnet.inside.claims.features import shifted
 from dcfnet.inside.claims.findings import findings
 from dcfnet.inside.claims.measured import Measured, change, measure, read_measured, without_ms
-from dcfnet.inside.claims.rule import Check, Finding, listed, summary
+from dcfnet.inside.claims.rule import Check, Finding, chances, listed, summary
 from dcfnet.inside.claims.trained import Trained, take_patches
 
 __all__ = [
@@ -31,8 +33,11 @@ __all__ = [
     "Finding",
     "Measured",
     "Trained",
+    "agreement_of_maps",
+    "chances",
     "change",
     "classical_results",
+    "difference_by_fold",
     "errors",
     "findings",
     "known",

@@ -1,8 +1,8 @@
 """``python -m dcfnet.inside.claims [RUN ...]``: measure networks for the claims.
 
 Without names, all runs that have ended and whose ``claims.csv`` is missing or belongs to other
-weights; then also methods that do not learn, if their results are missing. The scenes are those of
-Longmont, on which the networks were trained.
+weights; then methods that do not learn, if their results are missing, and how alike the maps of
+several seeds are. The scenes are those of Longmont, on which the networks were trained.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.wald import reduce_resolution
-from dcfnet.inside.claims.committed import known
+from dcfnet.inside.claims.committed import known, same_fold
+from dcfnet.inside.claims.maps import agreement
 from dcfnet.inside.claims.measured import (
+    AGREEMENT,
     CLASSICAL,
     classical,
     fingerprint,
     measure,
     read_measured,
 )
+from dcfnet.inside.claims.trained import Trained, take_patches
+from dcfnet.networks import DCFNet, load_trained
 from dcfnet.paths import data_dir, is_file, written_whole
 from dcfnet.training.runs import read_run
 
@@ -63,9 +68,22 @@ def main(names: Sequence[str]) -> None:
         start = time.monotonic()
         measure(name, scenes, runs, device).write(runs)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    if not names and not is_file(runs / CLASSICAL):
-        with written_whole(runs / CLASSICAL) as temporary:
-            classical(scenes, METHODS).to_csv(temporary, index=False)
+    if names:
+        return
+    if not is_file(runs / CLASSICAL):
+        _write(classical(scenes, METHODS), runs / CLASSICAL)
+    patches = take_patches(samples[0], device=device)
+    seeds = []
+    for name in same_fold(runs):
+        model = load_trained(name, runs).to(device)
+        assert isinstance(model, DCFNet)
+        seeds.append(Trained(name, model, patches))
+    _write(agreement(seeds), runs / AGREEMENT)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

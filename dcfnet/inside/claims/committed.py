@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.stats import ttest_1samp
 
 from dcfnet.imagery.regions import FOLDS
-from dcfnet.inside.claims.measured import CLASSICAL, FILE, Measured, fold_of, read_measured
+from dcfnet.inside.claims.measured import (
+    AGREEMENT,
+    CLASSICAL,
+    FILE,
+    Measured,
+    fold_of,
+    read_measured,
+)
+from dcfnet.inside.claims.rule import LEAST
 from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
@@ -19,13 +29,16 @@ __all__ = [
     "LENGTHS",
     "RETRAINED",
     "WIDTHS",
+    "agreement_of_maps",
     "by_fold",
     "classical_results",
+    "difference_by_fold",
     "ended",
     "histories",
     "known",
     "pairs",
     "results_by_fold",
+    "same_fold",
     "trainings",
 ]
 
@@ -169,6 +182,49 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(OF_THE_CLAIMS))
     table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", "fold"])
     return table
+
+
+def difference_by_fold(results: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """What one network has more than another, fold by fold.
+
+    Args:
+        results: From `results_by_fold`.
+        one: A network there.
+        other: Another one.
+
+    Returns:
+        A row for each test set and metric. Columns: ``folds``, on how many both were trained; the
+        ``mean`` of the differences; ``low`` and ``high``, the borders of its 95 % interval over
+        folds (Student's t), for which three folds are needed.
+    """
+    apart = (results.loc[one] - results.loc[other]).dropna()
+    rows = {}
+    for title, of_folds in apart.groupby(level="test set"):
+        for metric, values in of_folds.items():
+            row = {"folds": len(values), "mean": values.mean(), "low": np.nan, "high": np.nan}
+            if len(values) >= LEAST:
+                interval = ttest_1samp(values, 0).confidence_interval()
+                row |= {"low": interval.low, "high": interval.high}
+            rows[title, metric] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def agreement_of_maps(directory: Folder = None) -> pd.DataFrame:
+    """How alike the maps of trainings from other seeds are, see `dcfnet.inside.claims.maps`."""
+    return pd.read_csv(_runs(directory) / AGREEMENT)
+
+
+def same_fold(directory: Folder = None) -> list[str]:
+    """Names of the narrow networks on fold 0, those of one length, whose weights are there."""
+    runs = _runs(directory)
+    choices = [
+        [n for n in names if is_file(runs / n / "weights.safetensors")]
+        for names in (
+            [f"parts/whole-seed{seed}" for seed in range(3)],
+            [f"narrow-whole-{seed}" for seed in range(3)],
+        )
+    ]
+    return max(choices, key=len)
 
 
 def classical_results(directory: Folder = None) -> pd.DataFrame:

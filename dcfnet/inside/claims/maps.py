@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
@@ -16,7 +18,7 @@ from dcfnet.inside.claims.trained import BRANCHES, FUSED, LAST_PCFT, Found, Trai
 from dcfnet.inside.sanity import rank_correlation
 from dcfnet.inside.switches import closed
 
-__all__ = ["influence", "likeness", "similar_maps", "without_first"]
+__all__ = ["agreement", "influence", "likeness", "similar_maps", "without_first"]
 
 Numbers = npt.NDArray[np.float64]
 PAIRS = ((0, 1), (0, 2), (1, 2))
@@ -87,6 +89,28 @@ def _at_ms_size(each: Trained, part: str, reading: str) -> Numbers:
     seen = each.maps[part]
     maps = seen.features[None] if reading == "features" else seen.map(reading)  # type: ignore[arg-type]
     return at_ms_size(maps, each.patches).double().cpu().numpy()
+
+
+def agreement(networks: Sequence[Trained]) -> pd.DataFrame:
+    """Whether two trainings have similar class activation maps of one branch.
+
+    Args:
+        networks: Trainings that look at the same patches.
+
+    Returns:
+        A row for each pair, place and branch: the rank correlation of their maps in the ``same``
+        patch and in ``other`` patches, medians over patches.
+    """
+    rows = []
+    for place, parts in PLACES.items():
+        for branch, part in enumerate(parts):
+            maps = [_at_ms_size(each, part, "after") for each in networks]
+            for i, j in itertools.combinations(range(len(networks)), 2):
+                pair = {"one": networks[i].name, "two": networks[j].name}
+                same, other = (round(float(np.median(x)), 3) for x in likeness(maps[i], maps[j]))
+                where = {"place": place, "branch": branch}
+                rows.append({**pair, **where, "same": same, "other": other})
+    return pd.DataFrame(rows)
 
 
 # --- Claim 11 -----------------------------------------------------------------------------------

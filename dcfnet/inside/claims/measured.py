@@ -34,6 +34,7 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import written_whole
 
 __all__ = [
+    "AGREEMENT",
     "CLASSICAL",
     "FILE",
     "Key",
@@ -52,6 +53,8 @@ __all__ = [
 FILE = "claims.csv"
 CLASSICAL = "classical.csv"
 """Results of methods that do not learn, beside the runs."""
+AGREEMENT = "agreement.csv"
+"""How alike the maps of several trainings are, beside the runs."""
 KEYS = ["measure", "what", "reading"]
 Key = tuple[str, str, str]
 """The measure, which is the number of a claim or a word; what was measured; the reading, or how."""

@@ -31,6 +31,7 @@ __all__ = [
     "Finding",
     "Outcome",
     "Verdict",
+    "chances",
     "listed",
     "summary",
 ]
@@ -204,6 +205,19 @@ def _verdict(checks: Sequence[Check]) -> Verdict:
     if outcomes == {"holds"}:
         return "supported"
     return "not supported" if outcomes == {"fails"} else "mixed"
+
+
+def chances(counts: Sequence[int]) -> pd.DataFrame:
+    """What the rule demands of so many trainings, and what chance would give."""
+    rows = {}
+    for count in counts:
+        check = Check("", {str(i): np.ones(1) for i in range(count)})
+        tails = binom.sf(np.arange(count + 1) - 1, count, 0.5)
+        rows[count] = {
+            "as claimed, to hold": f"{int((tails > CHANCE).sum())}",
+            "probability by chance": f"{check.chance:.3f}",
+        }
+    return pd.DataFrame(rows).rename_axis("trainings", axis="columns")
 
 
 def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:

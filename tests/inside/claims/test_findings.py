@@ -1,9 +1,12 @@
 import json
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dcfnet.inside.claims.committed import (
+    difference_by_fold,
     ended,
     histories,
     known,
@@ -99,6 +102,22 @@ def test_results_belong_to_the_run_of_the_history(tmp_path):
     assert table.index.tolist() == [("paper's width", "here", 1), ("pnn", "here", 0)]
     record(tmp_path, "pnn/fold0")  # not measured yet: the older one must not stand in for it
     assert results_by_fold(tmp_path).index.tolist() == [("paper's width", "here", 1)]
+
+
+def test_differences_are_of_the_same_folds_with_an_interval_over_them():
+    rows = {("a", "here", fold): {"sam": 2.0 + fold} for fold in range(3)}
+    rows |= {("b", "here", fold): {"sam": 1.0 + fold + d} for fold, d in enumerate((0, 0.3, 0.6))}
+    rows |= {("a", "there", 0): {"sam": 1.0}, ("b", "there", 0): {"sam": 2.0}}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", "fold"])
+    found = difference_by_fold(table, "a", "b")
+    three = found.loc["here", "sam"]
+    assert three["mean"] == pytest.approx(0.7)
+    # Standard deviation 0.3, Student's t with two degrees of freedom 4.303.
+    half = 4.303 * 0.3 / math.sqrt(3)
+    assert three[["low", "high"]].tolist() == pytest.approx([0.7 - half, 0.7 + half], abs=1e-3)
+    assert found.loc["there", "sam"]["mean"] == -1
+    assert math.isnan(found.loc["there", "sam"]["low"])
 
 
 # --- Checks -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from dcfnet.inside.claims.maps import influence, likeness, similar_maps, without_first
+from dcfnet.inside.claims.maps import agreement, influence, likeness, similar_maps, without_first
 from dcfnet.inside.claims.trained import FUSED, LAST_PCFT, Trained
 from tests.inside.claims.conftest import network, patches
 
@@ -66,6 +66,14 @@ def test_readings_of_claim_8_do_not_count(trained):
     assert [reading for _, reading in found].count("") == 3
     assert len({reading for _, reading in found}) == 6
     assert all(values.shape == (4,) for values in found.values())
+
+
+def test_a_training_agrees_with_itself_and_hardly_with_another(trained):
+    other = Trained("other", network(seed=5), trained.patches)
+    table = agreement([trained, trained, other]).groupby(["one", "two"])
+    assert table.size().to_dict() == {("tiny", "tiny"): 6, ("tiny", "other"): 12}
+    same, elsewhere = table["same"].mean(), table["other"].mean()
+    assert same["tiny", "tiny"] > max(same["tiny", "other"], elsewhere["tiny", "tiny"]) + 0.1
 
 
 # --- Claim 11 -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dcfnet.inside.claims.rule import Check, Finding, listed, summary
+from dcfnet.inside.claims.rule import Check, Finding, chances, listed, summary
 
 
 def check(*medians, reading="", what="a check"):
@@ -127,3 +127,16 @@ def test_claims_that_got_a_verdict_are_listed():
     assert listed(found, "mixed")["checks"].tolist() == ["1 holds, 1 open"]
     assert listed(found, "cannot be tested here")["trainings"].tolist() == [2]
     assert listed(found, "not supported").empty
+
+
+def test_the_printed_rule_is_the_rule():
+    table = chances(range(3, 9))
+    for count in table:
+        needed = int(table.loc["as claimed, to hold", count])
+        outcomes = [
+            check(*[1.0] * yes, *[-1.0] * (count - yes)).outcome for yes in (needed - 1, needed)
+        ]
+        assert outcomes[1] == "holds" != outcomes[0]
+    assert table.loc["probability by chance"].tolist() == [
+        *("0.125", "0.062", "0.031", "0.109", "0.062", "0.035")
+    ]
