@@ -172,8 +172,3 @@ class Trained:
         whole = {part: torch.cat(chunks) for part, chunks in seen.items()}
         maps = {n: LayerMaps(n, whole[n], torch.cat(a, dim=1)) for n, a in alpha.items()}
         return whole, maps
-
-    def forget(self) -> None:
-        """Frees what the network's properties keep; they are made again when asked for."""
-        for name in ("_found", "activations", "maps", "fast"):
-            self.__dict__.pop(name, None)

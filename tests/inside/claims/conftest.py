@@ -1,11 +1,14 @@
 """A tiny network that was not trained, whose output depends on all of its parts, and patches."""
 
+import json
+
 import pytest
 import torch
 
 from dcfnet.imagery.sensors import WV3
 from dcfnet.inside.claims.trained import Patches, Trained
 from dcfnet.networks import build_network
+from dcfnet.training.history import COLUMNS, History
 
 
 def patches(count=4, size=32):
@@ -21,6 +24,15 @@ def network(seed=0, **options):
         if name.endswith("running_var"):
             value.uniform_(0.5, 2)
     return model.eval()
+
+
+def record(folder, name, stopped="epochs"):
+    """A run of one epoch."""
+    settings = {"network": "pnn", "options": {}, "batch_size": 1, "train": {"patches": 9}}
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    History([dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}]).write(folder / name / "history.csv")
+    text = json.dumps({"settings": settings, "stopped": stopped})
+    (folder / name / "run.json").write_text(text)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-import json
 import math
 
 import numpy as np
@@ -16,7 +15,7 @@ from dcfnet.inside.claims.committed import (
 )
 from dcfnet.inside.claims.findings import FURTHER, findings
 from dcfnet.inside.claims.measured import Measured
-from dcfnet.training.history import COLUMNS, History
+from tests.inside.claims.conftest import record
 
 SHARES = ("50 % of the field", "90 % of the field")
 
@@ -26,14 +25,6 @@ def write(folder, *names, first=None, again=None):
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
         Measured(name, first, again or {}, "00").write(folder)
-
-
-def record(folder, name, stopped="epochs"):
-    settings = {"network": "pnn", "options": {}, "batch_size": 1, "train": {"patches": 9}}
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    History([dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}]).write(folder / name / "history.csv")
-    text = json.dumps({"settings": settings, "stopped": stopped})
-    (folder / name / "run.json").write_text(text)
 
 
 def seeing(r, off=None):

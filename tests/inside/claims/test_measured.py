@@ -5,6 +5,7 @@ from dcfnet import DataError
 from dcfnet.imagery.classical import get_method
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import reduce_resolution
+from dcfnet.inside.claims.__main__ import outdated
 from dcfnet.inside.claims.measured import (
     FILE,
     Measured,
@@ -21,9 +22,10 @@ from dcfnet.inside.claims.trained import Trained
 from dcfnet.measure.metrics import evaluate
 from dcfnet.networks import build_network, save_weights
 from dcfnet.networks.one_pass import fuse
-from tests.inside.claims.conftest import network, patches
+from tests.inside.claims.conftest import network, patches, record
 
 PARTS = ("pcft1", "pcft2")
+KEY = "test", "here", "sam"
 
 
 def test_a_file_gives_back_what_was_measured(tmp_path):
@@ -80,6 +82,18 @@ def test_a_network_without_parts_is_measured_for_what_it_has(trained):
     one, two = (whole["ergas", title, ""] for title in ("as trained", "without ms"))
     assert one.shape == two.shape == (4,)
     assert not np.allclose(one, two)
+
+
+def test_networks_are_measured_that_have_ended_and_are_not_what_was_measured(tmp_path):
+    for name, stopped in (("pnn", "epochs"), ("dicnn", "epochs"), ("pannet", None)):
+        record(tmp_path, name, stopped)
+        save_weights(build_network(name), tmp_path / name / "weights.safetensors")
+    assert outdated(tmp_path) == ["dicnn", "pnn"]
+    for name in ("dicnn", "pnn"):
+        Measured(name, {KEY: np.ones(1)}, {}, fingerprint(name, tmp_path)).write(tmp_path)
+    assert outdated(tmp_path) == []
+    save_weights(build_network("pnn"), tmp_path / "pnn" / "weights.safetensors")  # trained on
+    assert outdated(tmp_path) == ["pnn"]
 
 
 def test_results_are_those_of_the_folds_test_region(tmp_path):
