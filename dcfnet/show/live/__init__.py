@@ -1,12 +1,23 @@
 """A network that runs in the reader's page: no kernel, no server, no connection.
 
 `pack` makes the files; ``engine.js`` is what a page calls, ``worker.js`` what computes there.
-`page` is the frame of the pieces that a reader meets, of which `apart` is one.
+`page` is the frame of the pieces that a reader meets, `curtain` and `apart` two of them.
 """
 
 from dcfnet.show.live.apart import apart
+from dcfnet.show.live.curtain import curtain, doors
 from dcfnet.show.live.pack import pack, rounded, write
 from dcfnet.show.live.page import LivePage, networks
 from dcfnet.show.live.ready import gate_names
 
-__all__ = ["LivePage", "apart", "gate_names", "networks", "pack", "rounded", "write"]
+__all__ = [
+    "LivePage",
+    "apart",
+    "curtain",
+    "doors",
+    "gate_names",
+    "networks",
+    "pack",
+    "rounded",
+    "write",
+]

@@ -23,12 +23,12 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks import load_trained
 from dcfnet.networks.dcfnet import DCFNet
 
-__all__ = ["LivePage", "coded", "colours", "networks", "of_sensor"]
+__all__ = ["LivePage", "coded", "coloured", "colours", "networks", "of_sensor"]
 
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: a quarter of the paper's width, and the paper's."""
 
-_SCRIPTS = ("page.js", "patch.js", "apart.js")
+_SCRIPTS = ("page.js", "patch.js", "apart.js", "curtain.js")
 
 
 def networks() -> dict[str, DCFNet]:
@@ -95,6 +95,11 @@ def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, 
     """Colour maps of Matplotlib, each 256 times red, green, blue in base64."""
     tables = {name: mpl.colormaps[name](np.arange(256), bytes=True)[:, :3] for name in names}
     return {name: base64.b64encode(table.tobytes()).decode() for name, table in tables.items()}
+
+
+def coloured(values: np.ndarray, low: float, high: float, name: str) -> np.ndarray:
+    """Values (h, w) from ``low`` to ``high`` in a colour map of Matplotlib, (h, w, 3) bytes."""
+    return mpl.colormaps[name]((values - low) / (high - low), bytes=True)[..., :3]
 
 
 def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
