@@ -1,11 +1,13 @@
 """A network that runs in the reader's page: no kernel, no server, no connection.
 
 `pack` makes the files; ``engine.js`` is what a page calls, ``worker.js`` what computes there.
-`page` is the frame of the pieces that a reader meets, `curtain` and `apart` two of them.
+`page` is the frame of the pieces that a reader meets, `curtain`, `apart` and `own` are
+three of them.
 """
 
 from dcfnet.show.live.apart import apart
 from dcfnet.show.live.curtain import curtain, doors
+from dcfnet.show.live.own import own_pair
 from dcfnet.show.live.pack import pack, rounded, write
 from dcfnet.show.live.page import LivePage, networks
 from dcfnet.show.live.ready import gate_names
@@ -17,6 +19,7 @@ __all__ = [
     "doors",
     "gate_names",
     "networks",
+    "own_pair",
     "pack",
     "rounded",
     "write",

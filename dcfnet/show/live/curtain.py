@@ -69,24 +69,23 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
     model, ratio = models["paper"], scene.sensor.ratio
     sample = full_resolution(whole)
     fused = fuse(model, sample)
-    fine = np.s_[..., *(slice(ratio * it.start, ratio * it.stop) for it in inner)]
-    coarse = np.s_[..., *inner]
+    y, x = (slice(ratio * it.start, ratio * it.stop) for it in inner)
     limits = band_limits(whole.ms)
-    left = np.sqrt(((degrade(fused, scene.sensor) - whole.ms) ** 2).mean(axis=0))[coarse]
+    left = np.sqrt(((degrade(fused, scene.sensor) - whole.ms) ** 2).mean(axis=0))[inner]
     top = float(np.quantile(left, 0.99))
 
     def natural(image: np.ndarray) -> str:
         return picture(composite(image, scene.sensor, limits=limits))
 
-    pan = whole.pan[fine]
+    pan = whole.pan[y, x]
     part = scene.crop(rows, cols)
     data = {
         "sensor": of_sensor(scene.sensor, limits),
-        "coarse": natural(whole.ms[coarse]),
+        "coarse": natural(whole.ms[:, *inner]),
         "pictures": {
-            "DCFNet": natural(fused[fine]),
+            "DCFNet": natural(fused[:, y, x]),
             "PAN": picture(stretch(pan, band_limits(pan))),
-            "MTF-GLP-FS": natural(mtf_glp_fs(sample)[fine]),
+            "MTF-GLP-FS": natural(mtf_glp_fs(sample)[:, y, x]),
             "error": picture(coloured(left, 0, top, "magma")),
         },
         "words": {
@@ -98,7 +97,7 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
             f"on the left, black to white: 0 to {top:.0f} digital numbers. Nobody knows the truth "
             "of this picture; the chapters measure where it is known.",
         },
-        "branches": coded(_branches(model, sample)[coarse], 1 / 8),
+        "branches": coded(_branches(model, sample)[:, *inner], 1 / 8),
         "pan": coded(part.pan),
         "ms": coded(part.ms),
         "chapter": chapter,

@@ -5,7 +5,7 @@
 //   const net = await dcfnetLive.load("narrow", { onProgress })
 //   const fused = await net.fuse(pan, ms, lms, { gates })
 //   const maps = await net.maps(bands, mask, layers)         of the image that fuse() made last
-//   const scene = await net.fuseWhole(pan, ms, { gates, onProgress, signal })
+//   const scene = await net.fuseWhole(pan, ms, { gates, masks, onProgress, signal })
 //
 // Images are { data, shape }: a typed array of digital numbers and [rows, columns] or, channel
 // first, [bands, rows, columns]. `lms` may be null: `ms` is then interpolated here, its borders
@@ -209,21 +209,30 @@
     }
 
     // An image of any size, in overlapping tiles of which the margins are discarded, as
-    // dcfnet.fuse_scene does. `signal`, of an AbortController, ends it after the tile in work.
+    // dcfnet.fuse_scene does. `masks`, { pan, ms } with an entry for each pixel, say where there is
+    // data; the result is 0 elsewhere. `signal`, of an AbortController, ends it after the tile in
+    // work.
     async function fuseWhole(pan, ms, { gates: given, maximum = 2047, tile = 256, overlap = 16,
-      onProgress = () => {}, signal } = {}) {
+      masks = {}, onProgress = () => {}, signal } = {}) {
       checked(bands, pan, ms);
       const [rows, cols] = tilesOf(ms.shape.slice(1), tile, overlap);
+      const shut = Object.keys(given ?? {}).find((gate) => gate.startsWith("pcft"));
+      expect(!shut || rows.length * cols.length === 1, `A closed ${shut} hands on its mean over the `
+        + "whole image, which no tile knows: choose a tile as large as the image.");
       const out = new Float32Array(bands * pan.data.length);
       let done = 0;
       for (const row of rows) for (const col of cols) {
         signal?.throwIfAborted();
         onProgress({ done: done++, total: rows.length * cols.length });
+        const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
+        const mask = maskOfTile(masks, pan.shape, row, col);
+        if (mask && !mask.some((valid) => valid)) continue;
         const { data } = await ask("fuse", { network: name, gates: gateValues(given), maximum,
-          rows: RATIO * (row.stop - row.start), cols: RATIO * (col.stop - col.start),
-          pan: cut(pan, scaled(row, RATIO), scaled(col, RATIO), 0),
-          ms: cut(ms, row, col, FILTER_MARGIN) });
-        paste(out, pan.shape, data, scaled(row, RATIO), scaled(col, RATIO));
+          rows: y.stop - y.start, cols: x.stop - x.start,
+          pan: filledCut(pan, masks.pan, y, x, 0),
+          ms: filledCut(ms, masks.ms, row, col, FILTER_MARGIN) });
+        if (mask) for (let i = 0; i < data.length; i++) data[i] *= mask[i % mask.length];
+        paste(out, pan.shape, data, y, x);
       }
       onProgress({ done, total: done });
       return { data: out, shape: [bands, ...pan.shape] };
@@ -272,6 +281,63 @@
     return out;
   }
 
+  // Where a tile's result has data: in MS and in PAN. Null stands for everywhere.
+  function maskOfTile(masks, [height, width], row, col) {
+    if (!masks.ms && !masks.pan) return null;
+    const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
+    const shape = [height / RATIO, width / RATIO];
+    const coarse = masks.ms && cut({ data: masks.ms, shape }, row, col, 0);
+    const fine = masks.pan && cut({ data: masks.pan, shape: [height, width] }, y, x, 0);
+    const wide = x.stop - x.start;
+    return Uint8Array.from({ length: (y.stop - y.start) * wide }, (_, i) => {
+      const at = Math.floor(Math.floor(i / wide) / RATIO) * (wide / RATIO)
+        + Math.floor((i % wide) / RATIO);
+      return (coarse?.[at] ?? 1) && (fine?.[i] ?? 1) ? 1 : 0;
+    });
+  }
+
+  // As cut(), where pixels without data get the nearest value that is one before the border is
+  // repeated, so that filters see no cliff; as dcfnet.fusion.tiled.read_tile.
+  function filledCut(image, mask, row, col, margin) {
+    const [rows, cols] = [row, col].map(({ start, stop }, axis) => ({
+      start: Math.max(0, start - margin),
+      stop: Math.min(image.shape.at(axis - 2), stop + margin),
+    }));
+    const shape = [rows.stop - rows.start, cols.stop - cols.start];
+    const data = cut(image, rows, cols, 0);
+    if (mask) fill(data, cut({ data: mask, shape: image.shape.slice(-2) }, rows, cols, 0), shape);
+    const inside = (tile, wide) => ({ start: tile.start - wide.start, stop: tile.stop - wide.start });
+    return cut({ data, shape }, inside(row, rows), inside(col, cols), margin);
+  }
+
+  // Of several values that are equally near the one furthest left, then furthest up, as SciPy's.
+  function fill(data, mask, [height, width]) {
+    if (mask.every((valid) => valid) || !mask.some((valid) => valid)) return;
+    const size = height * width;
+    const near = new Int32Array(size).fill(-1); // the nearest row with data in the same column
+    for (let x = 0; x < width; x++) {
+      for (let y = 0, last = -1; y < height; y++) {
+        if (mask[y * width + x]) last = y;
+        near[y * width + x] = last;
+      }
+      for (let y = height - 1, next = -1; y >= 0; y--) {
+        const at = y * width + x;
+        if (mask[at]) next = y;
+        if (next >= 0 && (near[at] < 0 || next - y < y - near[at])) near[at] = next;
+      }
+    }
+    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+      if (mask[y * width + x]) continue;
+      let [best, from] = [Infinity, 0];
+      for (let other = 0; other < width; other++) {
+        const row = near[y * width + other];
+        const distance = (other - x) ** 2 + (row - y) ** 2;
+        if (row >= 0 && distance < best) [best, from] = [distance, row * width + other];
+      }
+      for (let at = 0; at < data.length; at += size) data[at + y * width + x] = data[at + from];
+    }
+  }
+
   const widened = (image) => {
     const [row, col] = image.shape.slice(-2).map((stop) => ({ start: 0, stop }));
     return cut(image, row, col, FILTER_MARGIN);
@@ -290,7 +356,7 @@
   const live = {
     offers: {},
     megabytes: (name) => sum(missing(name).map(size)) / 1e6,
-    unsupported, load, close,
+    unsupported, load, close, script,
     receive: (name, index, text) => { (pieces[name] ??= [])[index] = text; },
   };
   root.dcfnetLive = live;

@@ -36,8 +36,8 @@ _LEVELS = 65535
 _FEW = 1024
 """Weights of fewer numbers are not rounded."""
 
-_LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
-"""Of the runtime, and of what it contains: they go with every copy."""
+_LICENCES = ("LICENSE", "ThirdPartyNotices.txt", "geotiff-LICENSES.txt")
+"""Of the runtime, of the reader of GeoTIFFs, and of what they contain: they go with every copy."""
 
 
 def rounded(model: DCFNet) -> DCFNet:
@@ -95,6 +95,7 @@ def pack(models: Mapping[str, DCFNet]) -> dict[str, str]:
     licences = {f"live/{name}": _source(f"vendor/{name}") for name in _LICENCES}
     return {
         "live.js": engine,
+        "live/geotiff.js": _source("vendor/geotiff.js"),
         **licences,
         **{k: v for part in scripts.values() for k, v in part.items()},
     }

@@ -28,7 +28,7 @@ __all__ = ["LivePage", "coded", "coloured", "colours", "networks", "of_sensor"]
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: a quarter of the paper's width, and the paper's."""
 
-_SCRIPTS = ("page.js", "patch.js", "apart.js", "curtain.js")
+_SCRIPTS = ("page.js", "patch.js", "apart.js", "curtain.js", "pair.js", "own.js")
 
 
 def networks() -> dict[str, DCFNet]:

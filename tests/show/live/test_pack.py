@@ -45,7 +45,7 @@ def test_scripts_hold_what_they_say(packed):
     assert gzip.decompress(b"".join(map(base64.b64decode, wasm))).startswith(b"\0asm")
 
 
-def test_the_runtime_is_the_one_that_its_record_names_and_brings_its_licences(packed):
+def test_what_is_vendored_is_what_its_record_names_and_brings_its_licences(packed):
     said = dict(
         re.findall(r"^([0-9a-f]{64})  (\S+)$", VENDOR.joinpath("VERSION").read_text(), re.M)
     )
@@ -54,10 +54,12 @@ def test_the_runtime_is_the_one_that_its_record_names_and_brings_its_licences(pa
         "ort.js": VENDOR.joinpath("ort.js").read_bytes(),
         "ort.wasm.gz": compressed,
         "ort.wasm": gzip.decompress(compressed),
+        "geotiff.js": VENDOR.joinpath("geotiff.js").read_bytes(),
     }
     assert {hashlib.sha256(content).hexdigest(): name for name, content in found.items()} == said
     assert "MIT License" in packed["live/LICENSE"]
     assert "THIRD PARTY" in packed["live/ThirdPartyNotices.txt"].upper()
+    assert "=== geotiff 3" in packed["live/geotiff-LICENSES.txt"]
 
 
 @pytest.mark.parametrize("name", CLICK)

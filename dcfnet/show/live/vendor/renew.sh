@@ -1,8 +1,10 @@
 #!/bin/sh
-# Renews the runtime in this folder: sh renew.sh [VERSION]. Needs npm, pip and their registries.
+# Renews what lies in this folder: sh renew.sh [VERSION [VERSION]], of the runtime and of the reader
+# of GeoTIFFs. Needs npm, pip and their registries.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 version=${1:-$(npm view onnxruntime-web version)}
+geotiff=${2:-$(npm view geotiff version)}
 esbuild=0.28.2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,6 +25,17 @@ gzip --best --no-name --stdout "$dist/ort-wasm-simd-threaded.wasm" > "$here/ort.
 pip download --quiet --no-deps --only-binary :all: "onnxruntime==$version"
 unzip -q -o -j onnxruntime-*.whl onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt -d "$here"
 
+# The reader comes as one classic script; what it contains has licences of its own.
+npm install --silent --no-audit --no-fund --ignore-scripts "geotiff@$geotiff"
+sed '/^\/\/# sourceMappingURL/d' node_modules/geotiff/dist-browser/geotiff.js > "$here/geotiff.js"
+for name in geotiff @petamoriken/float16 lerc pako parse-headers quick-lru web-worker xml-utils \
+  zstddec; do
+  echo "=== $name $(node -p "require('./node_modules/$name/package.json').version")"
+  cat node_modules/$name/[Ll][Ii][Cc][Ee][Nn][Ss][Ee]* 2>/dev/null \
+    || node -p "'Licence: ' + require('./node_modules/$name/package.json').license"
+  echo
+done > "$here/geotiff-LICENSES.txt"
+
 cd "$here"
 {
   echo "onnxruntime-web $version, https://github.com/microsoft/onnxruntime, MIT (LICENSE)"
@@ -30,6 +43,9 @@ cd "$here"
   echo "ort.js made of dist/ort.wasm.bundle.min.mjs by esbuild $esbuild"
   echo "ort.wasm.gz made of dist/ort-wasm-simd-threaded.wasm by gzip"
   sha256sum ort.js ort.wasm.gz
+  echo "geotiff $geotiff, https://github.com/geotiffjs/geotiff.js, MIT (geotiff-LICENSES.txt)"
+  echo "npm integrity $(npm view "geotiff@$geotiff" dist.integrity)"
+  sha256sum geotiff.js
   echo "$(gzip -dc ort.wasm.gz | sha256sum | cut -d' ' -f1)  ort.wasm"
 } > VERSION
 cat VERSION

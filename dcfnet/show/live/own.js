@@ -1,0 +1,150 @@
+// Your own pair: two GeoTIFFs are dropped on the page, checked, fused in tiles, shown and saved; all
+// of it here. See own.py.
+"use strict";
+((root) => {
+  const { element, quantile, natural, coloured, runner, openPair, whole, writeGeotiff } =
+    root.dcfnetPages;
+  const VIEW = 256; // PAN pixels that are shown along each side
+
+  function mount(body, data) {
+    const { sensor } = data;
+    const files = {};
+    let [pair, fused, net, stop] = [null, null, null, null];
+
+    // --- Files ---
+    const said = element("p", { class: "dcf-words", role: "status" }, "Nothing leaves the machine: "
+      + "files are read, fused and saved by this page alone.");
+    const names = {};
+    const fields = Object.entries({ ms: `MS, ${sensor.bands.length} bands`, pan: "PAN, one band" })
+      .map(([key, words]) => {
+        const input = element("input", { type: "file", accept: ".tif,.tiff,.TIF,.TIFF",
+          "data-file": key, onchange: () => take({ [key]: input.files[0] }) });
+        names[key] = element("span", { class: "dcf-words" });
+        return element("label", { class: "dcf-choice" }, words, input, names[key]);
+      });
+    const drop = element("div", { class: "dcf-drop" },
+      element("p", {}, "Drop both GeoTIFFs here, or choose them:"),
+      element("div", { class: "dcf-controls" }, ...fields));
+    drop.addEventListener("dragover", (event) => event.preventDefault());
+    drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      // Of two files the larger number of bytes for a pixel is not known yet: names, then sizes.
+      const two = [...event.dataTransfer.files];
+      if (two.length === 1) return take(files.ms && !files.pan ? { pan: two[0] } : { ms: two[0] });
+      if (two.length !== 2) { said.textContent = "Expected two files, MS and PAN."; return undefined; }
+      const first = /pan|p[12]as/i.test(two[0].name) && !/pan|p[12]as/i.test(two[1].name);
+      return take({ ms: two[first ? 1 : 0], pan: two[first ? 0 : 1] });
+    });
+
+    async function take(more) {
+      Object.assign(files, more);
+      for (const key of ["ms", "pan"]) names[key].textContent = files[key]?.name ?? "";
+      [pair, fused] = [null, null];
+      save.hidden = true;
+      draw();
+      if (!files.ms || !files.pan) return;
+      said.textContent = "Reading";
+      try {
+        if (!root.GeoTIFF) await root.dcfnetLive.script("live/geotiff.js");
+        pair = await openPair(files.ms, files.pan, sensor);
+        const [rows, cols] = pair.pan.shape;
+        said.textContent = `The pair fits: ${rows} × ${cols} PAN pixels on common ground.`;
+        body.dataset.pair = "fits";
+        for (const [slider, size] of [[down, rows], [right, cols]]) {
+          slider.max = Math.max(0, size - VIEW);
+          slider.value = slider.max / 2;
+        }
+        draw();
+        if (net) await fuse();
+      } catch (error) {
+        said.textContent = error.message;
+        body.dataset.pair = "refused";
+      }
+    }
+
+    // --- Fusing ---
+    const bar = element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Fused so far" });
+    const end = element("button", { type: "button", hidden: true, onclick: () => stop?.abort() },
+      "Stop");
+    const save = element("button", { type: "button", hidden: true, class: "dcf-main",
+      onclick: () => {
+        const blob = result();
+        const link = element("a", { href: URL.createObjectURL(blob), download: "fused.tif" });
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      } }, "Save as GeoTIFF");
+    const result = () => writeGeotiff(whole(fused, pair, sensor), fused.shape, pair);
+
+    async function fuse() {
+      if (!pair) { run.say("The network is here. Now choose two files."); return; }
+      const began = performance.now();
+      stop = new AbortController();
+      bar.hidden = end.hidden = false;
+      try {
+        fused = await net.fuseWhole(pair.pan, pair.ms, { maximum: sensor.maximum,
+          masks: { pan: pair.pan.mask, ms: pair.ms.mask }, signal: stop.signal,
+          onProgress: ({ done, total }) => {
+            bar.value = done / total;
+            run.say(`Fused ${done} of ${total} tiles`);
+          } });
+        save.hidden = false;
+        run.say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
+        body.dataset.fused = "yes";
+        draw();
+      } catch (error) {
+        run.say(error.name === "AbortError" ? "Stopped." : error.message);
+      }
+      bar.hidden = end.hidden = true;
+    }
+    const run = runner(Object.fromEntries(data.networks.map((name) => [name, name === "paper"
+      ? "Fuse with DCFNet" : "or with a quarter of its width"])), async (loaded) => {
+      net = loaded;
+      await fuse();
+    });
+
+    // --- Pictures ---
+    const canvases = Object.fromEntries(["MS", "PAN", "fused"].map((name) =>
+      [name, element("canvas", { role: "img", "aria-label": `${name}, the part that is shown` })]));
+    const slider = (title) => element("input", { type: "range", min: 0, max: 0, step: 4,
+      "aria-label": title, oninput: () => draw() });
+    const [down, right] = [slider("First row shown"), slider("First column shown")];
+
+    function windowOf({ data: values, shape }, top, left, height, width) {
+      const [rows, cols] = shape.slice(-2);
+      const bands = values.length / (rows * cols);
+      const out = new Float32Array(bands * height * width);
+      for (let c = 0, i = 0; c < bands; c++) for (let y = 0; y < height; y++)
+        for (let x = 0; x < width; x++) out[i++] = values[(c * rows + top + y) * cols + left + x];
+      return { data: out, shape: [bands, height, width] };
+    }
+    function draw() {
+      seen.hidden = !pair;
+      if (!pair) return;
+      const [rows, cols] = pair.pan.shape;
+      const [height, width] = [Math.min(VIEW, rows), Math.min(VIEW, cols)];
+      const [top, left] = [down, right].map((it) => 4 * Math.floor(Number(it.value) / 4));
+      const ms = windowOf(pair.ms, top / 4, left / 4, height / 4, width / 4);
+      const size = ms.shape[1] * ms.shape[2];
+      const limits = sensor.bands.map((_, c) => [0.02, 0.98].map((share) =>
+        quantile(ms.data.subarray(c * size, (c + 1) * size), share)));
+      const drawn = { rgb: sensor.rgb, limits };
+      natural(canvases.MS, ms, drawn);
+      const pan = windowOf(pair.pan, top, left, height, width);
+      coloured(canvases.PAN, pan.data, [height, width],
+        [quantile(pan.data, 0.02), quantile(pan.data, 0.98)], GREYS);
+      if (fused) natural(canvases.fused, windowOf(fused, top, left, height, width), drawn);
+    }
+    const GREYS = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+
+    Object.assign(body, { result: () => result() }); // for tests
+    const seen = element("div", { hidden: true },
+      element("div", { class: "dcf-panels dcf-three-panels" }, ...Object.entries(canvases).map(
+        ([name, canvas]) => element("figure", {}, element("figcaption", {}, name),
+          element("div", { class: "dcf-frame" }, canvas)))),
+      element("div", { class: "dcf-place" }, element("span", {}, "Rows shown"), down,
+        element("span", {}, "Columns shown"), right), save);
+    body.append(drop, said, run.box, bar, end, seen);
+  }
+
+  root.dcfnetPages.kinds.own = mount;
+})(window);
