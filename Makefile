@@ -15,7 +15,7 @@ OUT := _build/$(DCFNET_SCENE)
 HTML := $(OUT)/_build/html
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: help install data book pdf serve lab check quick test benchmarks clean
+.PHONY: help install data book pdf zip serve lab check quick test benchmarks clean
 
 help: ## explain the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -37,9 +37,12 @@ book: data ## build the book: environment, data, rendered pages
 	$(BIN)/jupyter-book build . --all --path-output $(OUT) --warningiserror --keep-going --quiet
 	@echo "The book is ready. Open $(CURDIR)/$(HTML)/index.html"
 
-pdf: data ## print the book into one PDF, with Chromium
+pdf: book ## print the book into one PDF, with Chromium, and link it on its first page
 	$(BIN)/jupyter-book build . --builder singlehtml --path-output $(OUT) --quiet
-	$(BIN)/python book/print.py $(OUT)/_build/singlehtml $(OUT)/dcfnet.pdf
+	$(BIN)/python book/print.py $(OUT)/_build/singlehtml $(HTML)/dcfnet.pdf
+
+zip: book ## pack the pages into one file, to read them elsewhere
+	$(BIN)/python -c 'import shutil; print(shutil.make_archive("$(OUT)/dcfnet-book", "zip", "$(HTML)"))'
 
 serve: ## serve the built book at http://localhost:8000
 	@test -f $(HTML)/index.html || $(MAKE) book

@@ -43,6 +43,7 @@ PREPARE = """() => {
 }"""
 READY = """() => [...document.querySelectorAll(".dcf-view")]
   .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
+PLACE = '<span class="as-pdf"></span>'
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center">
   <span class="pageNumber"></span></div>"""
 
@@ -83,6 +84,19 @@ def main(folder: str, out: str) -> None:
         )
         browser.close()
     print(out)
+    link(Path(out))
+
+
+def link(out: Path) -> None:
+    """Links the PDF on the first page, if it lies among the pages."""
+    first = out.parent / "book" / "intro.html"
+    if first.exists():
+        size = f"{out.stat().st_size / 1e6:.0f} MB"
+        there = f' (<a href="../{out.name}">here it is</a>, {size})'
+        text = first.read_text("utf-8")
+        first.write_text(
+            text.replace(PLACE, f"{PLACE[:-7]}{there}</span>"), "utf-8"
+        )
 
 
 if __name__ == "__main__":
