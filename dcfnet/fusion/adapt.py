@@ -215,11 +215,14 @@ def _noted(folder: Path | None, what: dict[str, Any]) -> dict[str, Any]:
     try:
         noted = dict(json.loads(path.read_text(encoding="utf-8")))
         of = dict(noted.pop("of"))
-        if not isinstance(noted.get("epochs", 1), int):
-            raise ValueError(f"epochs are {noted['epochs']}")
-        if "better" in noted and not {*_RESULTS} <= {*noted}:
-            raise ValueError("it is not complete")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        epochs = noted.get("epochs", 1)
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"epochs are {epochs}")
+        if "better" in noted:
+            for measured in (noted["before"], noted["after"]):
+                [float(measured[name]) for name in ("loss", "sam", "ergas", "psnr")]
+            noted["patches"], noted["seconds"] = int(noted["patches"]), float(noted["seconds"])
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise RunError(
             f"{path} cannot be read as the record of an adaptation ({error!s:.200}): choose "
             "another folder, or remove this one"

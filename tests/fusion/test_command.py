@@ -13,8 +13,10 @@ import pytest
 import rasterio
 import torch
 
-from dcfnet import WV3, build_network, full_resolution, load_trained
+from dcfnet import WV3, adapt, build_network, full_resolution, load_trained
 from dcfnet.cli import main
+from dcfnet.errors import RunError
+from dcfnet.fusion.below import below
 from dcfnet.fusion.trial import ahead
 from dcfnet.imagery.classical import METHODS
 from dcfnet.imagery.simulated.camera import simulate_scene
@@ -195,7 +197,10 @@ def test_folders_of_other_runs_are_left_alone(pair, tmp_path, capsys):
     assert main(["adapt", *pair, "--network", "pnn", str(tmp_path / "run")]) == 2
     assert "holds another run" in capsys.readouterr().err
     assert [*(tmp_path / "run").iterdir()] == [tmp_path / "run" / "weights.safetensors"]
-    (tmp_path / "odd").mkdir()
+
+
+def test_records_that_make_no_sense_are_refused(town, tmp_path):
+    blocks, model = below(town), load_trained("pnn")
     for odd in (
         "",
         "[]",
@@ -203,10 +208,13 @@ def test_folders_of_other_runs_are_left_alone(pair, tmp_path, capsys):
         '{"of": 3}',
         '{"of": {}, "epochs": "x"}',
         '{"of": {}, "better": 1}',
+        '{"of": {}, "better": true, "before": [], "after": {}, "patches": 1, "seconds": 2}',
+        '{"of": {}, "epochs": 1e999}',
+        "[" * 100_000,
     ):
-        (tmp_path / "odd" / "adapted.json").write_text(odd)
-        assert main(["adapt", *pair, "--network", "pnn", str(tmp_path / "odd")]) == 2
-        assert "adaptation" in capsys.readouterr().err
+        (tmp_path / "adapted.json").write_text(odd)
+        with pytest.raises(RunError, match="adaptation"):
+            adapt(model, blocks, run_dir=tmp_path)
 
 
 # --- Methods without learning ---------------------------------------------------------------

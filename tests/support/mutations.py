@@ -42,10 +42,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dcfnet.errors import DataError, RunError
+from dcfnet.fusion.below import below
 from dcfnet.fusion.files import fuse_files
+from dcfnet.imagery.classical import METHODS
+from dcfnet.imagery.geotiff import Pair, count_bands
+from dcfnet.imagery.pair_check import check_pair
 from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.sensors import WV3
+from dcfnet.measure.files import measure_against_truth
 from dcfnet.networks import NETWORKS, build_network, load_released, load_trained, load_weights
 from dcfnet.networks import save_weights as write_weights
 from dcfnet.training.history import COLUMNS, History
@@ -620,6 +625,36 @@ def _read_fuse(folder, name):
     _require((image[:, data] >= 1).all() and (image[:, data] <= 2047).all(), "its values")
 
 
+def _read_check_pair(folder, name):
+    pair = folder / "ms.tif", folder / "pan.tif"
+    count_bands(folder / name)
+    found = check_pair(*pair, WV3, resample=True)
+    _require(len(found.bands) == 9 and found.lines, "bands are missing")
+    _require((found.bands["max"] <= WV3.max_value).all(), "its values are too large")
+
+
+def _read_below(folder, name):
+    with Pair(folder / "ms.tif", folder / "pan.tif", WV3, resample=True) as pair:
+        for block in below(pair).blocks:
+            _require(np.isfinite(block.lms).all() and block.gt.max() <= WV3.max_value, "no block")
+
+
+def _read_by_method(folder, name):
+    out = folder / "by_method.tif"
+    fuse_files(
+        METHODS["mtf-glp-fs"], folder / "ms.tif", folder / "pan.tif", out, WV3, tile=32, overlap=8
+    )
+    with rasterio.open(out) as file:
+        _require(file.count == 8, "bands are missing")
+    out.unlink()
+
+
+def _read_measured(folder, name):
+    path = folder / "ms.tif"
+    found = measure_against_truth(path, path, WV3)
+    _require(not found["sam"] > 1e-3 and not found["ergas"] > 1e-3, "it is not like itself")
+
+
 def _require_sound(model):
     for key, value in model.state_dict().items():
         _require(torch.isfinite(value).all(), f"{key} is not finite")
@@ -680,7 +715,12 @@ class Kind:
 
 KINDS = {
     "hdf5": Kind(("plain.h5", "packed.h5"), _h5_damaged, (_read_check_h5, _read_dataset), weight=5),
-    "geotiff": Kind(("ms.tif", "pan.tif"), _tif_damaged, (_read_scene, _read_fuse), weight=4),
+    "geotiff": Kind(
+        ("ms.tif", "pan.tif"),
+        _tif_damaged,
+        (_read_scene, _read_fuse, _read_check_pair, _read_below, _read_by_method, _read_measured),
+        weight=4,
+    ),
     "safetensors": Kind(
         ("run/weights.safetensors",), _weights_damaged, (_read_weights, _read_trained), weight=3
     ),
