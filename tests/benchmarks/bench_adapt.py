@@ -32,7 +32,7 @@ def measure(networks: list[str]) -> dict:
     scene = load_scene("wv2-longmont")
     blocks, part = below(scene), scene.crop(PART, PART)
     sample = full_resolution(part)
-    result: dict = {"scene": scene.name, "steps": STEPS, "threads": torch.get_num_threads()}
+    result: dict = {"scene": scene.name, "steps": STEPS}
     result["networks"] = {}
     for name in networks:
         model = load_trained(name)
@@ -49,6 +49,7 @@ def measure(networks: list[str]) -> dict:
             at_full[title] = {"consistency": float((off**2).mean() ** 0.5)}
             at_full[title] |= evaluate(sample, image)
         result["networks"][name] = {
+            "threads": torch.get_num_threads(),
             "seconds": round(seconds, 1),
             "processor_seconds": round(processor_seconds, 1),
             "patches": found.patches,
