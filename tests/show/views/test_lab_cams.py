@@ -99,9 +99,9 @@ def test_the_kernel_answers_every_control(lab, open_page):
 
 def test_a_chapter_is_run_and_its_explorer_answers(tmp_path, open_page, monkeypatch):
     monkeypatch.setenv("DCFNET_SCENE", "simulated")
-    shutil.copy(ROOT / "book" / "10_inside_fusion.ipynb", tmp_path)
+    shutil.copy(ROOT / "book" / "11_inside_fusion.ipynb", tmp_path)
     with serving(tmp_path) as server:
-        tab = run_all(open_page, *server, "10_inside_fusion.ipynb", views=1, seconds=240)
+        tab = run_all(open_page, *server, "11_inside_fusion.ipynb", views=1, seconds=240)
         page = tab.page
         live = page.locator(".dcf-view")
         live.scroll_into_view_if_needed()
