@@ -84,12 +84,12 @@ def _write_parts(
             f"nothing to write to {path}: expected at least one window; this part of the ground "
             "is too small for a patch of 64 x 64 MS pixels, or has no data"
         )
-    sensor = patches[0][0].sensor
     with (
         _writing(path),
         written_whole(path) as temporary,
         _SafeForHDF5(temporary, "w+b") as disk,
     ):
+        sensor = patches[0][0].sensor
         with h5py.File(disk, "w") as file:
             file.attrs["sensor"] = sensor.name
             if sensor != SENSORS.get(sensor.name):
