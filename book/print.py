@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PREPARE = """() => {
-  document.getElementById("document-book/api")?.closest(".toctree-wrapper")?.remove();
+  document.getElementById("document-book/api")?.nextElementSibling.remove();
   for (const code of document.querySelectorAll("details.above-input")) code.remove();
   for (const box of document.querySelectorAll("details")) box.open = true;
   // Chapters have names of their own inside; in one page each needs to be the only one.
