@@ -4,20 +4,12 @@ import json
 import re
 
 import pytest
-import yaml
 
 from tests.conftest import ROOT
+from tests.test_book import PAGES
 
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 REFERENCE = ("book/api", "book/glossary", "book/references")
-PAGES = [
-    page
-    for page in (
-        TOC["root"],
-        *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]),
-    )
-    if page not in REFERENCE
-]
+PROSE = [page for page in PAGES if page not in REFERENCE]
 NO_PROSE = re.compile(
     r"""
     \A---\n.*?\n---$ | ^```(?:\{code-cell\}[^\n]*|\w*)\n.*?^```$   # code
@@ -50,7 +42,7 @@ def terms():
 
 @pytest.fixture(scope="module")
 def book():
-    return [(page, prose(page)) for page in PAGES]
+    return [(page, prose(page)) for page in PROSE]
 
 
 @pytest.mark.parametrize("term", terms())

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from docutils import nodes
 from filelock import FileLock
+from offline import ROOT, add_files
 from sphinx.application import Sphinx
 
-ROOT = Path(__file__).parents[2]
 MADE_OF = (
     "dcfnet/show/live",
     "dcfnet/networks",
@@ -25,11 +25,7 @@ MADE_OF = (
 def packed() -> Path:
     """The folder with the networks of this state of the checkout, made where it is missing."""
     digest = hashlib.sha256(f"{version('torch')} {version('onnx')}".encode())
-    for folder in MADE_OF:
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)}\0".encode())
-                digest.update(path.read_bytes())
+    add_files(digest, MADE_OF)
     folder = ROOT / "_build" / "live" / digest.hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from docutils import nodes
@@ -23,6 +24,15 @@ SHARED = re.compile(
 )
 
 
+def add_files(digest: "hashlib._Hash", folders: Iterable[str]) -> None:
+    """Adds the names and contents of all files in folders of this checkout to a digest."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(ROOT)}\0".encode())
+                digest.update(path.read_bytes())
+
+
 def key_cache(app: Sphinx, config: Config) -> None:
     """Executes notebooks again when what they were executed with has changed.
 
@@ -34,11 +44,7 @@ def key_cache(app: Sphinx, config: Config) -> None:
     if config.nb_execution_cache_path:
         return
     digest = hashlib.sha256()
-    for folder in ("dcfnet", "data/runs", "data/benchmarks"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)}\0".encode())
-                digest.update(path.read_bytes())
+    add_files(digest, ("dcfnet", "data/runs", "data/benchmarks"))
     scene = os.environ.get("DCFNET_SCENE") or "wv3-longmont"
     state = [scene, os.environ.get("DCFNET_DATA", ""), sys.version]
     for requirement in importlib.metadata.requires("dcfnet") or []:

@@ -122,12 +122,15 @@ def fuse_archive(
         The report.
 
     Raises:
-        DataError: There is no such scheduler.
-        ImportError: Dask is not installed.
+        DataError: There is no such scheduler, or Dask is not installed.
         OSError: The report cannot be written, or the scheduler is lost.
     """
-    from distributed import CancelledError, KilledWorker, as_completed
-
+    try:
+        from distributed import CancelledError, KilledWorker, as_completed
+    except ImportError as error:
+        raise DataError(
+            f"many scenes need Dask, which is not there ({error}): pip install 'dcfnet[archive]'"
+        ) from error
     rows = _known(Path(report), jobs)
     waiting = [job for job in jobs if rows[job.out]["state"] != "fused"]
     if not waiting:

@@ -249,6 +249,8 @@ def fuse(
     if list is not None:
         if out or ms or pan:
             raise ValueError("--list names the scenes: leave out OUT, --ms and --pan")
+        if overwrite:
+            raise ValueError("--list leaves results alone: remove those that shall be made anew")
         return _fuse_archive(order, list, sensor, scheduler, workers)
     if scheduler or workers:
         raise ValueError("--scheduler and --workers are for many scenes: pass --list as well")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dcfnet.errors import DataError
 from dcfnet.imagery.geotiff import Pair, Raster
 from dcfnet.imagery.ground import TOLERANCE, Grid
-from dcfnet.imagery.scene import open_scene
+from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample, full_resolution
 from dcfnet.measure.metrics import evaluate
@@ -67,12 +68,12 @@ def measure_against_pair(
             fused.grid, Grid("the ground of the pair", (r * h, r * w), pair.transform, pair.crs)
         )
         image, seen = _whole(fused)
-        _, seen_pan = pair.read_pan(slice(0, h), slice(0, w))
-    sample = full_resolution(open_scene(ms_path, pan_path, sensor, resample=True))
-    mask = sample.mask & seen & seen_pan
-    _require_data(mask, fused.name, pair.ms.name)
-    masked = Sample(None, sample.ms, sample.lms, sample.pan, mask, sensor)
-    return evaluate(masked, image, masked=True)
+        ms, mask = pair.read_ms(slice(0, h), slice(0, w))
+        pan, seen_pan = pair.read_pan(slice(0, h), slice(0, w))
+    sample = full_resolution(Scene(ms, pan, sensor, mask))
+    sample = replace(sample, mask=sample.mask & seen & seen_pan)
+    _require_data(sample.mask, fused.name, pair.ms.name)
+    return evaluate(sample, image, masked=True)
 
 
 def _whole(raster: Raster) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import csv
 import os
 import random
 import signal
+import sys
 import threading
 import time
 
@@ -190,7 +191,20 @@ def test_the_command_fuses_a_list_and_tells_what_it_could_not(archive, tmp_path,
     assert (tmp_path / "out" / "0.tif").exists()
 
 
-@pytest.mark.parametrize("more", [["out.tif"], ["--ms", "a.tif"]])
-def test_a_list_and_a_scene_are_one_too_many(archive, capsys, more):
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["out.tif"], "--list names the scenes"),
+        (["--ms", "a.tif"], "--list names the scenes"),
+        (["--overwrite"], "--list leaves results alone"),
+    ],
+)
+def test_what_does_not_go_with_a_list_is_refused(archive, capsys, more, said):
     assert main(["fuse", "--list", str(archive(1)), "--sensor", "wv3", *more]) == 2
-    assert "--list names the scenes" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_without_dask_it_is_said_what_to_install(archive, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DataError, match=r"pip install 'dcfnet\[archive\]'"):
+        fuse_archive(slow, read_jobs(archive(1), "wv3"), tmp_path / "report.csv")

@@ -24,7 +24,7 @@ from dcfnet.inside.claims.measured import (
     AGREEMENT,
     CLASSICAL,
     classical,
-    fingerprint,
+    hash_of_weights,
     measure,
     read_measured,
 )
@@ -50,7 +50,7 @@ def outdated(runs: Path) -> list[str]:
         if not is_file(runs / name / "weights.safetensors"):
             continue
         try:
-            current = read_measured(name, runs).weights == fingerprint(name, runs)
+            current = read_measured(name, runs).weights == hash_of_weights(name, runs)
         except DataError:
             current = False
         if not current and read_run(name, runs).record.get("stopped"):

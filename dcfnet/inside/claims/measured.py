@@ -42,8 +42,8 @@ __all__ = [
     "Values",
     "change",
     "classical",
-    "fingerprint",
     "fold_of",
+    "hash_of_weights",
     "look_into",
     "measure",
     "read_measured",
@@ -144,7 +144,7 @@ def without_ms(each: Measured) -> float:
     return float(rest / whole - 1)
 
 
-def fingerprint(name: str, directory: Path) -> str:
+def hash_of_weights(name: str, directory: Path) -> str:
     """SHA-256 of a run's weights."""
     return hashlib.sha256((directory / name / "weights.safetensors").read_bytes()).hexdigest()
 
@@ -175,7 +175,7 @@ def measure(
         first |= look_into(Trained(name, model, patches))
         order = np.random.default_rng(1).permutation(len(patches)).tolist()
         again = look_into(Trained(name, model, patches[order]), seed=1000)
-    return Measured(name, first, again, fingerprint(name, directory))
+    return Measured(name, first, again, hash_of_weights(name, directory))
 
 
 def _results(model: PansharpeningNetwork, scenes: Mapping[str, Sample], fold: int) -> Values:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcfnet.networks.bricks import ConvNorm, DynamicFusion
@@ -21,13 +21,13 @@ from dcfnet.networks.dcfnet import DCFNet
 __all__ = ["Resize", "around_mean", "gate_names", "interpolation", "ready", "resize"]
 
 
-@torch.library.custom_op("dcfnet::resize", mutates_args=())
+@library.custom_op("dcfnet::resize", mutates_args=())
 def resize(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """Interpolation along both axes: (B, K, h, w) to (B, K, H, W) by (H, h) and (W, w)."""
     return rows @ x @ cols.mT
 
 
-@torch.library.custom_op("dcfnet::around_mean", mutates_args=())
+@library.custom_op("dcfnet::around_mean", mutates_args=())
 def around_mean(x: Tensor, gate: Tensor) -> Tensor:
     """What a gate lets through: all with 1, with 0 each channel's mean in every pixel.
 

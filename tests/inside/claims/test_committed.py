@@ -7,7 +7,7 @@ from dcfnet import DataError, load_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside import claims
 from dcfnet.inside.claims.committed import known
-from dcfnet.inside.claims.measured import FILE, Measured, fingerprint, look_into
+from dcfnet.inside.claims.measured import FILE, Measured, hash_of_weights, look_into
 from dcfnet.networks import load_trained
 from tests.conftest import ROOT
 
@@ -28,7 +28,7 @@ def verdicts(directory):
 def test_measures_belong_to_the_weights_that_are_there(name):
     if not (RUNS / name / "weights.safetensors").is_file():
         pytest.skip("no weights are committed")
-    assert claims.read_measured(name, RUNS).weights == fingerprint(name, RUNS)
+    assert claims.read_measured(name, RUNS).weights == hash_of_weights(name, RUNS)
 
 
 def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):

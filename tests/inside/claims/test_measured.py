@@ -11,8 +11,8 @@ from dcfnet.inside.claims.measured import (
     Measured,
     change,
     classical,
-    fingerprint,
     fold_of,
+    hash_of_weights,
     look_into,
     measure,
     read_measured,
@@ -90,7 +90,7 @@ def test_networks_are_measured_that_have_ended_and_are_not_what_was_measured(tmp
         save_weights(build_network(name), tmp_path / name / "weights.safetensors")
     assert outdated(tmp_path) == ["dicnn", "pnn"]
     for name in ("dicnn", "pnn"):
-        Measured(name, {KEY: np.ones(1)}, {}, fingerprint(name, tmp_path)).write(tmp_path)
+        Measured(name, {KEY: np.ones(1)}, {}, hash_of_weights(name, tmp_path)).write(tmp_path)
     assert outdated(tmp_path) == []
     save_weights(build_network("pnn"), tmp_path / "pnn" / "weights.safetensors")  # trained on
     assert outdated(tmp_path) == ["pnn"]
@@ -106,7 +106,7 @@ def test_results_are_those_of_the_folds_test_region(tmp_path):
     assert found.first["test", "one", "sam"] == pytest.approx(sam, rel=1e-4)
     assert len(found.first) == 6
     assert not found.again
-    assert found.weights == fingerprint("dicnn/fold2", tmp_path)
+    assert found.weights == hash_of_weights("dicnn/fold2", tmp_path)
 
 
 def test_classical_methods_are_measured_on_the_same_ground():
