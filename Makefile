@@ -41,8 +41,8 @@ pdf: book ## print the book into one PDF, with Chromium, and link it on its firs
 	$(BIN)/jupyter-book build . --builder singlehtml --path-output $(OUT) --quiet
 	$(BIN)/python book/print.py $(OUT)/_build/singlehtml $(HTML)/dcfnet.pdf
 
-zip: book ## pack the pages into one file, to read them elsewhere
-	$(BIN)/python -c 'import shutil; print(shutil.make_archive("$(OUT)/dcfnet-book", "zip", "$(HTML)"))'
+zip: book ## pack the pages into one file, to read them offline, and link it on the first page
+	$(BIN)/python book/take_along.py $(HTML) $(HTML)/dcfnet-book.zip
 
 serve: ## serve the built book at http://localhost:8000
 	@test -f $(HTML)/index.html || $(MAKE) book

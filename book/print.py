@@ -13,6 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from take_along import link
+
 PREPARE = """() => {
   document.getElementById("document-book/api")?.nextElementSibling.remove();
   for (const code of document.querySelectorAll("details.above-input")) code.remove();
@@ -43,7 +45,6 @@ PREPARE = """() => {
 }"""
 READY = """() => [...document.querySelectorAll(".dcf-view")]
   .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
-PLACE = '<span class="as-pdf"></span>'
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center">
   <span class="pageNumber"></span></div>"""
 
@@ -84,19 +85,7 @@ def main(folder: str, out: str) -> None:
         )
         browser.close()
     print(out)
-    link(Path(out))
-
-
-def link(out: Path) -> None:
-    """Links the PDF on the first page, if it lies among the pages."""
-    first = out.parent / "book" / "intro.html"
-    if first.exists():
-        size = f"{out.stat().st_size / 1e6:.0f} MB"
-        there = f' (<a href="../{out.name}">here it is</a>, {size})'
-        text = first.read_text("utf-8")
-        first.write_text(
-            text.replace(PLACE, f"{PLACE[:-7]}{there}</span>"), "utf-8"
-        )
+    link("as-pdf", Path(out))
 
 
 if __name__ == "__main__":

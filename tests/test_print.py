@@ -1,7 +1,8 @@
-"""The book as one PDF: chapters as its outline, links that stay in it."""
+"""The book to take along: one PDF, with chapters as its outline, and its pages in one file."""
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_links_lead_into_the_pdf_or_to_the_web(printed):
 
 def test_pictures_are_in_it(printed):
     assert sum(len(page.images) for page in printed.pages) >= 2
+
+
+def test_pages_are_packed_and_linked_and_can_be_packed_again(tmp_path):
+    pages = tmp_path / "html"
+    first = pages / "book" / "intro.html"
+    first.parent.mkdir(parents=True)
+    first.write_text('<p>Take it: <span class="as-zip"></span>.</p>')
+    out = pages / "dcfnet-book.zip"
+    for _ in range(2):
+        subprocess.run([sys.executable, ROOT / "book" / "take_along.py", pages, out], check=True)
+        with zipfile.ZipFile(out) as packed:
+            assert [n for n in packed.namelist() if not n.endswith("/")] == ["book/intro.html"]
+    assert first.read_text().count('<a href="../dcfnet-book.zip">') == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["html"]
 
 
 def _titles(outline):
