@@ -2,6 +2,10 @@
 
 A network learns the sensor, the season and the registration of the scenes it was trained on, and
 is lost elsewhere. Every scene is its own training set one scale down (`dcfnet.fusion.below`).
+
+What is learnt there has to hold at the scale of the scene. Batch normalisation that goes on as in
+training does not let it: it comes to depend on the statistics of small patches one scale down. So
+it gets those of the scene as it is (`dcfnet.fusion.norms`), and keeps them while all weights learn.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ import torch
 
 from dcfnet.errors import DataError, RunError
 from dcfnet.fusion.below import Below, below
-from dcfnet.fusion.tiled import Source
+from dcfnet.fusion.norms import with_fixed_norms, with_norms_of
 from dcfnet.imagery.scene import Scene
+from dcfnet.imagery.source import Source
 from dcfnet.networks import PansharpeningNetwork, load_weights, save_weights
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import is_file, written_whole
@@ -39,7 +44,6 @@ ADAPTING = Plan(
     schedule="trapezoid",
     average=0.9,
     exposure=(0.5, 3.0),
-    norm_batches=4,
     patience=None,
 )
 """How a network is adapted, but for the number of epochs, which follows from `STEPS`.
@@ -108,6 +112,7 @@ def adapt(
 
     Args:
         model: Any network of this package, with as many bands as the scene; it stays as it is.
+            The statistics of its copy's batch normalisation become those of the scene.
         scene: MS and PAN, in memory or read window by window, of any size.
         plan: Settings; `ADAPTING` with as many epochs as make `STEPS` steps unless given.
         minutes: Train for about so long instead.
@@ -161,11 +166,12 @@ def adapt(
         plan = replace(ADAPTING, epochs=noted["epochs"], batch_size=batch, seed=seed)
     _note(folder, {"of": what, **noted})
     before = evaluate_network(model, valid)
-    adapted = copy.deepcopy(model)
-    resume = folder is not None
-    history = fit(adapted, train, valid, plan, run_dir=folder, resume=resume, progress=progress)
+    adapted, resume = with_norms_of(model, blocks.windows), folder is not None
+    trained = with_fixed_norms(adapted)
+    history = fit(trained, train, valid, plan, run_dir=folder, resume=resume, progress=progress)
     if not history.finished:
         raise KeyboardInterrupt(history.stopped)
+    adapted.load_state_dict(trained.state_dict())
     after = evaluate_network(adapted, valid)
     better = after["loss"] < before["loss"]
     result = Adapted(
@@ -191,9 +197,9 @@ def _what(
 ) -> dict[str, Any]:
     """What decides the outcome: a call with the same goes on, or finds it done."""
     ground = hashlib.sha256(repr(blocks.blocks[0].sensor).encode())
-    for block in blocks.blocks:
-        for image in (block.gt, block.ms, block.pan, block.mask):
-            ground.update(np.ascontiguousarray(image).tobytes())
+    for part in (*blocks.blocks, *blocks.windows):
+        for image in (part.gt, part.ms, part.pan, part.mask):
+            ground.update(b"" if image is None else np.ascontiguousarray(image).tobytes())
     return {
         "network": fingerprint(model),
         "scene": ground.hexdigest(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dcfnet.fusion.tiled import Source
 from dcfnet.imagery.moved import read_moved
+from dcfnet.imagery.source import Source
 
 __all__ = ["AlignedSource"]
 

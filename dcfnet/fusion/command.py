@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from dcfnet.fusion.archive import Job
     from dcfnet.fusion.below import Below
-    from dcfnet.fusion.tiled import Source
     from dcfnet.imagery.geotiff import Pair
     from dcfnet.imagery.sensors import Sensor
+    from dcfnet.imagery.source import Source
     from dcfnet.networks import PansharpeningNetwork
 
 __all__ = ["adapt", "fuse"]

@@ -22,12 +22,13 @@ from tqdm import tqdm
 from dcfnet.errors import DataError
 from dcfnet.fusion.aligned import AlignedSource
 from dcfnet.fusion.methods import MethodTiles
-from dcfnet.fusion.tiled import Source, Workers, plan_tiles
+from dcfnet.fusion.tiled import Workers, plan_tiles
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile
 from dcfnet.fusion.work import WorkRaster, sidecars
 from dcfnet.imagery.classical import Method
 from dcfnet.imagery.geotiff import Pair, raster_name
 from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.source import Source
 from dcfnet.networks import PansharpeningNetwork
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file

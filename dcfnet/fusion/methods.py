@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from dcfnet.fusion.tiled import Fused, Source, read_window
+from dcfnet.fusion.tiled import Fused, read_window
 from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.classical import Method
 from dcfnet.imagery.regions import Window
+from dcfnet.imagery.source import Source
 from dcfnet.imagery.statistics import MARGIN
 from dcfnet.imagery.statistics import Tile as Measured
 from dcfnet.imagery.wald import Sample

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,13 +25,12 @@ from dcfnet.imagery.filters import exp_upsample, filled
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.source import SceneSource, Source
 from dcfnet.imagery.tensors import as_digital_numbers, as_tensor
 from dcfnet.networks import PansharpeningNetwork
 
 __all__ = [
     "Fused",
-    "SceneSource",
-    "Source",
     "Workers",
     "find_devices",
     "fuse_scene",
@@ -47,41 +45,6 @@ Fused = Generator[tuple[Tile, Tile, np.ndarray, np.ndarray], None, None]
 # MS pixels around a tile that the 23-tap interpolation of the tile looks at: 11 samples of the
 # half-way grid and 11 of the fine one are 5.5 + 2.75 MS pixels.
 _FILTER_MARGIN = 9
-
-
-class Source(Protocol):
-    """A scene that is read window by window, MS and PAN each with a mask of where there is data.
-
-    Attributes:
-        shape: Rows and columns of MS.
-        sensor: The imager.
-    """
-
-    shape: tuple[int, int]
-    sensor: Sensor
-
-    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """MS (C, h, w) and mask (h, w) of a window of MS pixels."""
-
-    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """PAN (ratio h, ratio w) and its mask, of the same ground: a window of MS pixels."""
-
-
-class SceneSource:
-    """A scene in memory as a source of tiles."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.sensor, self.shape = scene, scene.sensor, scene.mask.shape
-
-    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """As of `Source`."""
-        return self.scene.ms[:, rows, cols], self.scene.mask[rows, cols]
-
-    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """As of `Source`."""
-        r = self.sensor.ratio
-        pan = self.scene.pan[r * rows.start : r * rows.stop, r * cols.start : r * cols.stop]
-        return pan, pan != 0
 
 
 def read_tile(source: Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,14 +21,18 @@ from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.catalogue import load_scene, scene_name
-from dcfnet.imagery.patches import PATCH, patch_windows
+from dcfnet.imagery.geotiff import Pair
+from dcfnet.imagery.patches import PATCH, all_windows, none_fits, patch_windows
 from dcfnet.imagery.regions import SPLITS, Split, Window
-from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.sensors import SENSORS, Sensor, sensor_table
+from dcfnet.imagery.source import reduced_window
 from dcfnet.imagery.wald import Sample, reduce_resolution
 from dcfnet.paths import data_dir, written_whole
 
 __all__ = ["build_data", "build_pairs", "data_file", "write_h5"]
+
+BLOCK = 1024
+"""Side of the blocks, in MS pixels, in which files of any size are read."""
 
 
 def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
@@ -71,15 +76,15 @@ def write_h5(
     Raises:
         DataError: The disk is full or the folder cannot be written.
     """
-    _write_parts(Path(path), [(sample, windows)], progress)
+    patches = ((sample, window) for window in windows)
+    _write_patches(Path(path), patches, len(windows), progress)
 
 
-def _write_parts(
-    path: Path, parts: Sequence[tuple[Sample, Sequence[Window]]], progress: bool
+def _write_patches(
+    path: Path, patches: Iterator[tuple[Sample, Window]], count: int, progress: bool
 ) -> None:
-    """Patches of several samples of one sensor, one after the other."""
-    patches = [(sample, window) for sample, windows in parts for window in windows]
-    if not patches:
+    """Patches of samples of one sensor, one after the other."""
+    if not count:
         raise DataError(
             f"nothing to write to {path}: expected at least one window; this part of the ground "
             "is too small for a patch of 64 x 64 MS pixels, or has no data"
@@ -89,16 +94,18 @@ def _write_parts(
         written_whole(path) as temporary,
         _SafeForHDF5(temporary, "w+b") as disk,
     ):
-        sensor = patches[0][0].sensor
+        first = next(patches)
+        sensor = first[0].sensor
         with h5py.File(disk, "w") as file:
             file.attrs["sensor"] = sensor.name
             if sensor != SENSORS.get(sensor.name):
                 file.attrs["sensor_table"] = json.dumps(sensor_table(sensor))
             sets = {
-                key: file.create_dataset(key, (len(patches), *array.shape), array.dtype)
-                for key, array in _as_patch(*patches[0]).items()
+                key: file.create_dataset(key, (count, *array.shape), array.dtype)
+                for key, array in _as_patch(*first).items()
             }
-            bar = tqdm(patches, desc=path.name, unit="patch", disable=not progress)
+            found = itertools.chain([first], patches)
+            bar = tqdm(found, path.name, count, unit="patch", disable=not progress)
             for i, (sample, window) in enumerate(bar):
                 for key, array in _as_patch(sample, window).items():
                     sets[key][i] = array
@@ -190,7 +197,8 @@ def build_pairs(
 ) -> dict[Split, Path]:
     """Build train, valid and test files of your own GeoTIFFs.
 
-    Each pair is divided by itself, as `dcfnet.imagery.regions` says.
+    Each pair is divided by itself, as `dcfnet.imagery.regions` says, and read block by block, so
+    that it may be of any size.
 
     Args:
         pairs: MS and PAN of each, files or what GDAL reads besides.
@@ -207,17 +215,65 @@ def build_pairs(
     Raises:
         DataError: A pair cannot be used, or is too small, or the files cannot be written.
     """
-    samples = [
-        reduce_resolution(open_scene(ms, pan, sensor, resample=resample)) for ms, pan in pairs
-    ]
     paths = {split: Path(folder) / f"{split}.h5" for split in SPLITS}
-    with _alone(Path(folder)):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(Path(folder)))
+        opened = [
+            stack.enter_context(Pair(ms, pan, sensor, resample=resample)) for ms, pan in pairs
+        ]
         for split, path in paths.items():
-            parts = [
-                (sample, patch_windows(sample, split, fold=fold, size=size)) for sample in samples
+            blocks = [
+                (pair, *block) for pair in opened for block in _blocks(pair, split, fold, size)
             ]
-            _write_parts(path, parts, progress)
+            patches = (
+                (sample, window)
+                for pair, ground, windows in blocks
+                for sample in [reduced_window(pair, ground)]
+                for window in windows
+            )
+            count = sum(len(windows) for *_, windows in blocks)
+            _write_patches(path, patches, count, progress)
     return paths
+
+
+def _blocks(
+    pair: Pair, split: Split, fold: int, size: int
+) -> Iterator[tuple[Window, list[Window]]]:
+    """Ground with patches of a split, a block at a time: where it lies, its patches' windows in it.
+
+    Only where there is data is read.
+
+    Raises:
+        DataError: Nowhere is there a patch with data.
+    """
+    r, (h, w) = pair.sensor.ratio, pair.shape
+    shape = h // r * r, w // r * r
+    blocks: dict[tuple[int, int], list[Window]] = {}
+    for window in all_windows(shape, split, fold=fold, size=size):
+        place = window.rows.start // BLOCK, window.cols.start // BLOCK
+        blocks.setdefault(place, []).append(window)
+    empty = True
+    for windows in blocks.values():
+        ground = Window(*(_spanned(sides) for sides in zip(*windows, strict=True)))
+        mask, seen = pair.read_ms(*ground)[1], pair.read_pan(*ground)[1]
+        mask = mask & seen.reshape(mask.shape[0], r, mask.shape[1], r).all(axis=(1, 3))
+        inner = [
+            Window(*(_moved(side, -of.start) for side, of in zip(window, ground, strict=True)))
+            for window in windows
+        ]
+        if there := [window for window in inner if mask[window].all()]:
+            empty = False
+            yield ground, there
+    if empty:
+        raise none_fits(shape, split, fold, size)
+
+
+def _spanned(sides: Sequence[slice]) -> slice:
+    return slice(min(side.start for side in sides), max(side.stop for side in sides))
+
+
+def _moved(side: slice, by: int) -> slice:
+    return slice(side.start + by, side.stop + by)
 
 
 @contextlib.contextmanager

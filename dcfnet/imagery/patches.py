@@ -6,7 +6,7 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.regions import Split, Window, regions
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["PATCH", "patch_windows"]
+__all__ = ["PATCH", "all_windows", "none_fits", "patch_windows"]
 
 PATCH = 64
 """Side of a patch on the grid of ``gt``, in pixels."""
@@ -36,21 +36,41 @@ def patch_windows(
     Raises:
         DataError: There is no such split or fold, sizes are no multiples of 4, or no patch fits.
     """
+    windows = [
+        window
+        for window in all_windows(sample.shape, split, fold=fold, size=size, stride=stride)
+        if sample.mask[window].all()
+    ]
+    if not windows:
+        raise none_fits(sample.shape, split, fold, size)
+    return windows
+
+
+def all_windows(
+    shape: tuple[int, int],
+    split: Split,
+    *,
+    fold: int = 0,
+    size: int = PATCH,
+    stride: int | None = None,
+) -> list[Window]:
+    """Where the patches of a split would lie if there were data everywhere: see `patch_windows`."""
     stride = stride or (size // 2 if split == "train" else size)
     if size % 4 or stride % 4 or size <= 0 or stride <= 0:
         raise DataError(f"size {size} and stride {stride} must be multiples of 4")
-    pieces = regions(sample.shape, split, fold)
-    windows = [
+    return [
         Window(slice(y, y + size), slice(x, x + size))
-        for rows, cols in pieces
+        for rows, cols in regions(shape, split, fold)
         for y in range(rows.start, rows.stop - size + 1, stride)
         for x in range(cols.start, cols.stop - size + 1, stride)
     ]
-    windows = [window for window in windows if sample.mask[window].all()]
-    if not windows:
-        widths = " and ".join(str(cols.stop - cols.start) for _, cols in pieces)
-        raise DataError(
-            f"no {size} x {size} patch with data fits into the {split} region of "
-            f"{sample.shape[0]} rows and {widths} columns; use a larger scene or a smaller size"
-        )
-    return windows
+
+
+def none_fits(shape: tuple[int, int], split: Split, fold: int, size: int) -> DataError:
+    """What to say where a split has no patches."""
+    pieces = regions(shape, split, fold)
+    widths = " and ".join(str(cols.stop - cols.start) for _, cols in pieces)
+    return DataError(
+        f"no {size} x {size} patch with data fits into the {split} region of "
+        f"{shape[0]} rows and {widths} columns; use a larger scene or a smaller size"
+    )

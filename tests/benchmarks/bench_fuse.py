@@ -12,9 +12,10 @@ import time
 import torch
 from tqdm import tqdm
 
-from dcfnet.fusion.tiled import SceneSource, fuse_scene, plan_tiles, read_tile
+from dcfnet.fusion.tiled import fuse_scene, plan_tiles, read_tile
 from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.source import SceneSource
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
 

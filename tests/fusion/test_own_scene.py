@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from dcfnet import full_resolution, load_scene, load_trained
+from dcfnet import WV3, full_resolution, load_scene, load_trained
 from dcfnet.cli import main
+from dcfnet.imagery.building import build_pairs
 from dcfnet.imagery.classical import METHODS
 from dcfnet.imagery.registration import PERFECT, displacements
 from dcfnet.imagery.scene import open_scene
@@ -97,6 +98,24 @@ def test_several_pairs_make_one_file(town, tmp_path, capsys):
         np.testing.assert_array_equal(all_["gt"][:n], few["gt"][()])
     assert call("data", tmp_path / "c", *one, "--sensor", "wv3", "--size", "128") == 2
     assert "no 128 x 128 patch" in capsys.readouterr().err
+
+
+def test_a_pair_is_read_block_by_block(town, tmp_path, monkeypatch):
+    """As in one block, in another order; only what lies at the scene's border is interpolated
+    otherwise."""
+    pairs = [write_pair(tmp_path, town.ms, town.pan)[1::2]]
+    files = {}
+    for block in (1024, 64):
+        monkeypatch.setattr("dcfnet.imagery.building.BLOCK", block)
+        built = build_pairs(pairs, WV3, tmp_path / f"{block}", size=32, progress=False)
+        with h5py.File(built["train"]) as file:
+            order = np.argsort([patch.tobytes() for patch in file["gt"][()]])
+            files[block] = {key: file[key][()][order] for key in file}
+    whole, blocks = files[1024], files[64]
+    for key in ("gt", "ms", "pan"):
+        np.testing.assert_array_equal(whole[key], blocks[key])
+    off = np.abs(whole["lms"] - blocks["lms"]).max(axis=(1, 2, 3))
+    assert (off < 1e-3).mean() > 0.4
 
 
 # --- Grids and registration -----------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""A scene of any size, in memory or in files, that is read window by window."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from dcfnet.imagery.filters import filled
+from dcfnet.imagery.regions import Window
+from dcfnet.imagery.scene import Scene
+from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.wald import Sample, reduce_resolution
+
+__all__ = ["SceneSource", "Source", "reduced_window"]
+
+MARGIN = 56
+"""MS pixels around a window that Wald's protocol looks at: 20 for the MTF, 36 to interpolate."""
+
+
+class Source(Protocol):
+    """A scene that is read window by window, MS and PAN each with a mask of where there is data.
+
+    Attributes:
+        shape: Rows and columns of MS.
+        sensor: The imager.
+    """
+
+    shape: tuple[int, int]
+    sensor: Sensor
+
+    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """MS (C, h, w) and mask (h, w) of a window of MS pixels."""
+
+    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """PAN (ratio h, ratio w) and its mask, of the same ground: a window of MS pixels."""
+
+
+class SceneSource:
+    """A scene in memory as a source of tiles."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.sensor, self.shape = scene, scene.sensor, scene.mask.shape
+
+    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """As of `Source`."""
+        return self.scene.ms[:, rows, cols], self.scene.mask[rows, cols]
+
+    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """As of `Source`."""
+        r = self.sensor.ratio
+        pan = self.scene.pan[r * rows.start : r * rows.stop, r * cols.start : r * cols.stop]
+        return pan, pan != 0
+
+
+def reduced_window(source: Source, window: Window) -> Sample:
+    """Wald's protocol for a part of a scene, of which no more than that and a margin is read.
+
+    Pixels without data are filled from their surroundings first.
+
+    Args:
+        source: The scene.
+        window: Of MS pixels, its borders at multiples of the ratio.
+
+    Returns:
+        The same as of the whole scene, but along the scene's border, where `exp_upsample` goes
+        round: there it goes round the part.
+    """
+    r = source.sensor.ratio
+    wide, inner = [], []
+    for side, size in zip(window, source.shape, strict=True):
+        low, high = max(0, side.start - MARGIN), min(size // r * r, side.stop + MARGIN)
+        wide.append(slice(low, high))
+        inner.append(slice(side.start - low, side.stop - low))
+    ms, mask = source.read_ms(*wide)
+    pan, seen = source.read_pan(*wide)
+    h, w = mask.shape
+    mask = mask & seen.reshape(h, r, w, r).all(axis=(1, 3))
+    scene = Scene(filled(ms, mask), filled(pan, seen), source.sensor, mask)
+    return reduce_resolution(scene).crop(*inner)
