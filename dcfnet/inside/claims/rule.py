@@ -103,7 +103,9 @@ class Check:
             "effect": effect,
             "over patches": spread,
             "as claimed": f"{self.as_claimed} of {count}",
-            "check": self.outcome,
+            "check": self.outcome
+            if self.outcome == _outcome(found)
+            else "open: turned when repeated",
         }
 
 
