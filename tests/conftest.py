@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if {"book", "chromium"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("pages")
     if SHARED:
-        # One worker begins with building the book; the others take its further tests from it.
+        # One worker begins with building the book, that is with its chapters, as many at once as
+        # there are cores; the others take its further tests from it.
         items.sort(key=lambda item: "book" not in getattr(item, "fixturenames", ()))
 
 

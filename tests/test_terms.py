@@ -41,15 +41,15 @@ def terms():
 
 
 @pytest.fixture(scope="module")
-def book():
+def texts():
     return [(page, prose(page)) for page in PROSE]
 
 
 @pytest.mark.parametrize("term", terms())
-def test_a_term_is_linked_or_explained_where_it_is_first_used(term, book):
+def test_a_term_is_linked_or_explained_where_it_is_first_used(term, texts):
     case = 0 if re.search("[A-Z]", term) else re.IGNORECASE
     used = re.compile(rf"(?<![\w-]){re.escape(term)}(?:e?s)?(?![\w-]| normalisation)", case)
-    for page, text in book:
+    for page, text in texts:
         if found := used.search(text):
             before = text[: found.start()].rsplit("\n\n", 1)[-1]
             linked = before.count("⟦") > before.count("⟧")

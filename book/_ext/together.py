@@ -22,14 +22,12 @@ def execute(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
     """Executes the chapters that MyST-NB would execute one by one, and fills its cache with them.
 
     A chapter keeps a core busy for most of its time, and cannot use all. One that fails is left to
-    MyST-NB, which says where. Where somebody else has divided the cores (``OMP_NUM_THREADS`` is
-    set), nothing is done here.
+    MyST-NB, which says where. How many threads a chapter has is ``OMP_NUM_THREADS``, or a fair
+    part of the cores where that is not set.
     """
     cores = os.cpu_count() or 1
     workers = min(cores, MOST)
     if env.mystnb_config.execution_mode != "cache" or workers == 1:
-        return
-    if "OMP_NUM_THREADS" in os.environ:
         return
     cache = get_cache(env.mystnb_config.execution_cache_path)
     waiting = []
@@ -55,7 +53,8 @@ def execute(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
             notebook, str(path), data={"execution_seconds": done.time}
         )
 
-    os.environ["OMP_NUM_THREADS"] = str(cores // workers)
+    given = "OMP_NUM_THREADS" in os.environ
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
     try:
         with ThreadPoolExecutor(workers) as pool:
             every = (
@@ -69,7 +68,8 @@ def execute(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
                         bundle, check_validity=False, overwrite=True
                     )
     finally:
-        del os.environ["OMP_NUM_THREADS"]
+        if not given:
+            del os.environ["OMP_NUM_THREADS"]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

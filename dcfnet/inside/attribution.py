@@ -166,7 +166,7 @@ def detail(truth: Tensor, lms: Tensor) -> Tensor:
     return truth - gain.nan_to_num(0.0) * lms
 
 
-def recovered(truth: Tensor, lms: Tensor, band: int | None = None) -> Target:
+def recovered(truth: Tensor, lms: Tensor, band: int | Sequence[int] | None = None) -> Target:
     """How much of the true detail d a fused image has: sum of d fused / sum of d squared.
 
     It is 0 for ``lms`` with any gain and offset, and 1 for the truth.
@@ -174,11 +174,11 @@ def recovered(truth: Tensor, lms: Tensor, band: int | None = None) -> Target:
     Args:
         truth: (B, C, H, W).
         lms: (B, C, H, W).
-        band: Of which band; of all together unless given.
+        band: Of which band, one for all images or one for each; of all together unless given.
     """
     wanted = detail(truth, lms)
     if band is not None:
-        wanted = wanted * torch.eye(wanted.shape[1]).to(wanted)[band, :, None, None]
+        wanted = wanted * torch.eye(wanted.shape[1]).to(wanted)[band][..., None, None]
     size = wanted.square().sum(dim=(1, 2, 3))
     return lambda fused: (wanted * fused).sum(dim=(1, 2, 3)) / size
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dcfnet.errors import unknown
 
-__all__ = ["activations", "as_used", "kept", "replaced", "require_parts"]
+__all__ = ["activations", "as_used", "kept", "replaced", "require_parts", "resumed"]
 
 
 def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
@@ -87,6 +87,43 @@ def kept(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
 
     with replaced(model, {name: keep(name) for name in names}):
         yield seen
+
+
+@contextlib.contextmanager
+def resumed(model: nn.Module, part: str, *inputs: Tensor) -> Iterator[None]:
+    """Inside the block, passes over the same inputs begin behind a part: it is not run again.
+
+    One pass notes what each module returns. Those that are done when the part is done return the
+    same from then on; a block of `replaced` within this one changes what the part returns.
+
+    Args:
+        model: In eval mode; afterwards it is as it was.
+        part: Dotted name of a module.
+        inputs: ``pan, ms, lms``, to be given to the model in the block as well.
+
+    Raises:
+        ValueError: The network has no part of that name.
+    """
+    require_parts(model, [part])
+    last = model.get_submodule(part)
+    done: list[tuple[nn.Module, Any]] = []
+    with contextlib.ExitStack() as stack, torch.no_grad():
+        for module in model.modules():
+            hook = module.register_forward_hook(
+                lambda module, _inputs, output: done.append((module, output))
+            )
+            stack.callback(hook.remove)
+        model(*inputs)
+    passed = [module for module, _ in done]
+    before = done[: passed.index(last) + 1]
+    with contextlib.ExitStack() as stack:
+        for module, output in before:
+            # Who passes again, further on, may return something else there.
+            if passed.count(module) == 1 and isinstance(output, Tensor):
+                # A copy, because what follows may write into it.
+                module.forward = lambda *_, output=output: output.clone()  # type: ignore[method-assign]
+                stack.callback(delattr, module, "forward")
+        yield
 
 
 @torch.no_grad()

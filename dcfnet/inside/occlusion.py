@@ -10,6 +10,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,12 +22,12 @@ from dcfnet.errors import unknown
 from dcfnet.imagery.filters import mtf_filter
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.attribution import Images, Target
-from dcfnet.inside.hooks import as_used, replaced
+from dcfnet.inside.hooks import as_used, replaced, resumed
 
 __all__ = ["HOW", "How", "keyhole", "occlusion", "without"]
 
-How = Literal["mean", "elsewhere", "blurred"]
-HOW: tuple[How, ...] = ("mean", "elsewhere", "blurred")
+How = Literal["mean", "blurred"]
+HOW: tuple[How, ...] = ("mean", "blurred")
 
 
 def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Sample:
@@ -35,9 +36,8 @@ def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Samp
     Args:
         sample: Whose other images and whose truth stay.
         name: Of the image.
-        how: What stands in its place. ``"mean"``: its mean, band by band. ``"elsewhere"``: the
-            same image of other ground, half a region further down. ``"blurred"``: itself, with
-            the detail that a four times coarser sensor would keep (the MTF of the bands'
+        how: What stands in its place. ``"mean"``: its mean, band by band. ``"blurred"``: itself,
+            with the detail that a four times coarser sensor would keep (the MTF of the bands'
             average, see `dcfnet.imagery.wald`).
 
     Raises:
@@ -49,8 +49,6 @@ def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Samp
     bands = image.astype(np.float32).reshape(-1, *image.shape[-2:])
     if how == "mean":
         put = np.broadcast_to(bands.mean(axis=(-2, -1), keepdims=True), bands.shape)
-    elif how == "elsewhere":
-        put = np.roll(bands, bands.shape[-2] // 2, axis=-2)
     elif how == "blurred":
         gains = sample.sensor.mtf_gains
         put = mtf_filter(bands, [float(np.mean(gains))] * len(bands))
@@ -115,7 +113,7 @@ def occlusion(
         with replaced(model, {part: lambda output: covered(output, row, col)}):
             return target(model(*images))
 
-    with as_used(model):
+    with as_used(model), resumed(model, part, *images) if part else nullcontext():
         whole = target(model(*images))
         falls = [[whole - run(row, col) for col in range(cells)] for row in range(cells)]
     return torch.stack([torch.stack(row, -1) for row in falls], -2).cpu().numpy()

@@ -118,6 +118,8 @@ def initialise(network: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            if module.weight.is_meta:
+                continue  # it has no values, and PyTorch would import its compiler to set them
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -254,6 +254,8 @@ def test_detail_is_what_lms_cannot_give():
     others[:, 5] = lms[:, 5]
     assert_close(of_one(others), torch.zeros(2).double())
     assert (of_all(others) > 0.5).all()
+    of_each = attribution.recovered(truth, lms, [2, 5])(others)
+    assert_close(of_each, torch.tensor([1.0, 0.0]).double())
 
 
 def test_local_attribution_map_of_a_linear_network():

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from dcfnet.inside.hooks import activations, kept, replaced, require_parts
+from dcfnet.inside.hooks import activations, kept, replaced, require_parts, resumed
 from dcfnet.networks import build_network
 
 
@@ -58,6 +58,35 @@ def test_replaced_parts_hand_on_something_else_for_the_time_of_the_block():
         assert model(x).tolist() == [0, 0]
         raise KeyError
     assert model(x).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("copy", [False, True], ids=["as it is", "for inference"])
+@pytest.mark.parametrize("part", ["pcft2", "stage3.fusion.fused.0", "stage1"])
+def test_a_pass_that_begins_behind_a_part_returns_the_same(model, part, copy):
+    network = model.fused_for_inference() if copy else model
+    images = inputs()
+
+    def doubled():
+        with torch.no_grad(), replaced(network, {part: lambda output: 2 * output}):
+            return network(*images)
+
+    expected = doubled()
+    with resumed(network, part, *images):
+        convolution = network.stem[0].conv
+        convolution.register_forward_pre_hook(lambda *_: pytest.fail("it is run again"))
+        assert_close(doubled(), expected, rtol=0, atol=0)
+        assert_close(doubled(), expected, rtol=0, atol=0)
+    convolution._forward_pre_hooks.clear()
+    assert hooks(network) == 0
+    assert_close(doubled(), expected, rtol=0, atol=0)
+
+
+def test_who_passes_again_behind_a_part_is_run_again():
+    layer = nn.ReLU()
+    model = nn.Sequential(layer, nn.Identity(), layer)
+    x = torch.tensor([-1.0, 2.0])
+    with resumed(model, "1", x), replaced(model, {"1": torch.neg}):
+        assert model(x).tolist() == [0, 0]
 
 
 def test_a_second_name_of_a_module_is_known_too():
