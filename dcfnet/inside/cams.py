@@ -1,6 +1,6 @@
 """Class activation maps of a patch: any part of a DCFNet, any band, any region.
 
-`PatchCams` finds them; `fusion_parts` and `pcft_parts` name what Figures 2 and 3 of the supplement
+`PatchCams` finds them; `transfer_part` and `pcft_parts` name what Figures 2 and 3 of the supplement
 show of them, and `part_table` has their numbers.
 """
 
@@ -24,7 +24,6 @@ __all__ = [
     "Hook",
     "PatchCams",
     "Relu",
-    "fusion_parts",
     "part_table",
     "pcft_parts",
     "pictured",
@@ -124,25 +123,6 @@ def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int =
         raise ValueError(f'hook must be "arrives" or "last convolution", got {hook!r}')
     name = transfer_name(stage, source, target)
     return name if hook == "arrives" or source == target else f"{name}.last.conv"
-
-
-def fusion_parts(model: DCFNet, hook: Hook = "arrives") -> list[list[tuple[str, str] | None]]:
-    """The rows of Figure 2, each a list of titles and names: a row for each target branch.
-
-    Columns are the source branches, None where the network has no transfer, then the fused branch.
-    """
-    n = len(model.channels)
-    shares = model.stage3.fusion.shares().detach().cpu().numpy()
-    rows: list[list[tuple[str, str] | None]] = []
-    for i in range(n):
-        row: list[tuple[str, str] | None] = [
-            (f"T{i}{j}, a = {shares[i, j]:.3f}", transfer_part(j, i, hook))
-            if f"{j}_to_{i}" in model.stage3.fusion.transfers
-            else None
-            for j in range(n)
-        ]
-        rows.append([*row, (f"fused branch {i}", f"stage3.fusion.fused.{i}")])
-    return rows
 
 
 def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:

@@ -1,12 +1,12 @@
 // Taking DCFNet apart: a patch, a region, bands, a part, and gates that close. See apart.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, bytes, decoded, quantile, natural, coloured, runner, latest,
-    within, alteredPan, alteredMs, ergas, errorOf, boxed, drawn, maskOf, outline } = root.dcfnetPages;
+  const { element, chooser, buttons, bytes, decoded, quantile, natural, coloured, scaled, runner,
+    latest, alteredPan, alteredMs, ergas, errorOf, regionTools } = root.dcfnetPages;
 
   // --- The piece ------------------------------------------------------------------------------
 
-  function mount(body, data) {
+  function mount(body, data, live) {
     const { sensor, discoveries } = data;
     const tables = Object.fromEntries(Object.entries(data.colours).map(([k, v]) => [k, bytes(v)]));
     const patches = Object.fromEntries(Object.entries(data.patches).map(([name, images]) =>
@@ -15,48 +15,27 @@
     const state = { patch: data.where, part: data.first, band: `${sensor.rgb[0]}`,
       pan: "as it is", ms: "as it is", gates: {}, error: "error", relu: "after" };
     const size = patches[data.where].pan.shape;
-    let mask = null; // null for the whole patch
     let [net, network, fused, plain] = [null, "", decoded(data.shown.fused), null];
     let found = { ...data.shown.found, part: state.part, ...Object.fromEntries(["alpha", "features",
       "signed", "after", "before"].map((key) => [key, decoded(data.shown.found[key]).data])) };
-    const shown = {}; // what the panels hold, for the pointer to read
 
     // Panels: fused, error, features, map.
     const readout = element("p", { class: "dcf-words dcf-readout" },
       "Rest the pointer on a picture to read its values.");
-    function panel(key, title, extra = null) {
-      const canvas = element("canvas", { role: "img", "aria-label": title });
-      const border = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-      border.setAttribute("viewBox", `0 0 ${size[1]} ${size[0]}`);
-      border.setAttribute("aria-hidden", "true");
-      border.innerHTML = '<path class="dcf-under"/><path/>';
-      const frame = element("div", { class: "dcf-frame" }, canvas, border);
-      const caption = element("figcaption", {}, title);
-      const scale = element("div", { class: "dcf-scale" });
-      canvas.addEventListener("pointermove", (event) => read(key, canvas, event));
-      const figure = element("figure", {}, caption, frame, scale);
-      if (extra) figure.append(extra);
-      return { canvas, border, frame, caption, scale, figure };
-    }
+    const panel = (title) => root.dcfnetPages.panel(title, size, (words) => {
+      readout.textContent = words;
+    });
     const errors = buttons("Shown of the error", { error: "error", growth: "its growth" }, "error",
       (value) => { state.error = value; draw(); });
     const panels = {
-      fused: panel("fused", "Fused image"),
-      error: panel("error", "Error", errors.group),
-      features: panel("features", "Feature map"),
-      map: panel("map", "Class activation map"),
+      fused: panel("Fused image"),
+      error: panel("Error"),
+      features: panel("Feature map"),
+      map: panel("Class activation map"),
     };
 
-    function read(key, canvas, event) {
-      const now = shown[key];
-      if (!now) return;
-      const box = canvas.getBoundingClientRect();
-      const [rows, cols] = now.shape;
-      const y = within(Math.floor((rows * (event.clientY - box.top)) / box.height), rows);
-      const x = within(Math.floor((cols * (event.clientX - box.left)) / box.width), cols);
-      readout.textContent = `${now.what}, row ${y}, column ${x} of ${rows} × ${cols}: ${
-        now.words(y * cols + x)}`;
-    }
+    panels.error.figure.append(errors.group);
+    const region = regionTools(Object.values(panels), size, () => refresh());
 
     // Controls.
     const chosen = {
@@ -98,98 +77,6 @@
       element("fieldset", {}, element("legend", {}, "Open PCFTs"), gate("pcft1", "first"),
         gate("pcft2", "second")));
 
-    const tools = buttons("Region to average over", { whole: "whole patch", box: "box",
-      hand: "freehand", pixel: "pixel" }, "whole", (tool) => choose(tool));
-    let tool = "whole";
-    let corners = [24, 40, 24, 40];
-    let hint = null;
-
-    // --- Drawing on the fused image, by pointer and by keys ---
-    const area = panels.fused.frame;
-    area.setAttribute("tabindex", "0");
-    area.setAttribute("role", "group");
-    area.setAttribute("aria-label", "Fused image, to draw a region on. Arrow keys move a box or a "
-      + "pixel, plus and minus change the size of a box.");
-    function choose(next) {
-      tool = next;
-      area.classList.toggle("dcf-drawing", tool !== "whole");
-      if (tool === "whole") setMask(null);
-      else if (tool === "pixel") setBox([corners[0], corners[0] + 1, corners[2], corners[2] + 1]);
-      else if (tool === "box") setBox(corners);
-    }
-    function setBox([y0, y1, x0, x1]) {
-      const [height, width] = [Math.max(1, y1 - y0), Math.max(1, x1 - x0)];
-      const y = within(y0, size[0] - height + 1), x = within(x0, size[1] - width + 1);
-      corners = [y, y + height, x, x + width];
-      setMask(maskOf(boxed(corners), size));
-    }
-    function setMask(next) {
-      mask = next;
-      drawRegion();
-      refresh();
-    }
-    function drawRegion() {
-      const path = mask ? outline(mask, size) : "";
-      for (const { border } of Object.values(panels))
-        for (const line of border.children) line.setAttribute("d", path);
-      const count = mask ? mask.reduce((a, b) => a + b, 0) : size[0] * size[1];
-      hint.textContent = mask ? `Region: ${count} pixels, ${(100 * count / mask.length).toFixed(1)
-      } % of the patch. Arrow keys move it.` : "Region: the whole patch. Choose a tool to draw one.";
-    }
-    function place(event) {
-      const box = panels.fused.canvas.getBoundingClientRect();
-      return [(size[0] * (event.clientY - box.top)) / box.height,
-        (size[1] * (event.clientX - box.left)) / box.width];
-    }
-    let points = null;
-    area.addEventListener("pointerdown", (event) => {
-      if (tool === "whole") return;
-      points = [place(event)];
-      try { area.setPointerCapture(event.pointerId); } catch { /* no pointer, in a test */ }
-      event.preventDefault();
-      area.focus();
-    });
-    const dragged = () => {
-      const ys = points.map(([y]) => y), xs = points.map(([, x]) => x);
-      const ends = (values, end) => [values[0], values.at(-1)].sort((a, b) => a - b)
-        .map((value, i) => within(Math.floor(value), end) + i);
-      return [...ends(ys, size[0]), ...ends(xs, size[1])];
-    };
-    area.addEventListener("pointermove", (event) => {
-      if (!points) return;
-      points.push(place(event));
-      const mask_ = tool === "hand" ? maskOf(drawn(points), size) : maskOf(boxed(dragged()), size);
-      if (tool !== "pixel")
-        for (const line of panels.fused.border.children)
-          line.setAttribute("d", outline(mask_, size));
-    });
-    area.addEventListener("pointerup", () => {
-      if (!points) return;
-      if (tool === "hand") {
-        const drawnMask = maskOf(drawn(points), size);
-        const [y, x] = points[0].map(Math.floor);
-        setMask(drawnMask.some((inside) => inside) ? drawnMask
-          : maskOf(boxed([y, y + 1, x, x + 1]), size));
-      } else if (tool === "pixel") {
-        const [y, x] = points[0].map(Math.floor);
-        setBox([y, y + 1, x, x + 1]);
-      } else setBox(dragged());
-      points = null;
-    });
-    area.addEventListener("pointercancel", () => { points = null; });
-    area.addEventListener("keydown", (event) => {
-      const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-      const grows = { "+": 1, "=": 1, "-": -1 }[event.key];
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key in moves && (tool === "box" || tool === "pixel")) {
-        const [dy, dx] = moves[event.key];
-        setBox([corners[0] + dy, corners[1] + dy, corners[2] + dx, corners[3] + dx]);
-      } else if (grows && tool === "box") {
-        setBox([corners[0], corners[1] + grows, corners[2], corners[3] + grows]);
-      } else return;
-      event.preventDefault();
-    });
-
     // --- Answers ---
     const numbers = element("p", { class: "dcf-numbers", role: "status" });
     const alphas = element("canvas", { role: "img", class: "dcf-alphas" });
@@ -226,7 +113,7 @@
         }
         const bands = state.band === "all"
           ? Object.fromEntries(sensor.bands.map((_, i) => [i, 1])) : Number(state.band);
-        const answer = await net.maps(bands, mask, [state.part]);
+        const answer = await net.maps(bands, region.mask, [state.part]);
         found = { ...answer.layers[state.part], part: state.part,
           seconds: [fused.seconds, answer.seconds] };
       } catch (error) {
@@ -239,13 +126,6 @@
     const isAltered = () => state.pan !== "as it is" || state.ms !== "as it is"
       || Object.keys(state.gates).length > 0;
 
-    function scaleOf(box, table, low, high, unit) {
-      const stops = [0, 64, 128, 192, 255].map((i) => `rgb(${table.subarray(3 * i, 3 * i + 3)})`);
-      const bar = element("span", { class: "dcf-bar" });
-      bar.style.background = `linear-gradient(to right, ${stops})`;
-      box.replaceChildren(element("span", {}, low), bar, element("span", {}, `${high} ${unit}`));
-    }
-
     function draw() {
       const images = patches[state.patch];
       const pixels = size[0] * size[1];
@@ -257,7 +137,7 @@
       }
       natural(panels.fused.canvas, fused, sensor);
       panels.fused.caption.textContent = "Fused image";
-      shown.fused = { what: "Fused image", shape: size, words: (i) => sensor.rgb.map((band) =>
+      panels.fused.now = { what: "Fused image", shape: size, words: (i) => sensor.rgb.map((band) =>
         `${sensor.bands[band]} ${Math.round(fused.data[band * pixels + i])}`).join(", ")
         + " digital numbers" };
 
@@ -268,15 +148,15 @@
         const growth = now.map((value, i) => value - before[i]);
         const most = Math.max(1, Math.ceil(quantile(growth.map(Math.abs), 0.99)));
         coloured(panels.error.canvas, growth, size, [-most, most], tables.RdBu_r);
-        scaleOf(panels.error.scale, tables.RdBu_r, `−${most}`, `+${most}`, "DN");
+        scaled(panels.error.scale, tables.RdBu_r, `−${most}`, `+${most} DN`);
         panels.error.caption.textContent = "Growth of the error";
-        shown.error = { what: "Growth of the error", shape: size,
+        panels.error.now = { what: "Growth of the error", shape: size,
           words: (i) => `${growth[i].toFixed(1)} digital numbers` };
       } else {
         coloured(panels.error.canvas, now, size, [0, top], tables.magma);
-        scaleOf(panels.error.scale, tables.magma, "0", top, "DN");
+        scaled(panels.error.scale, tables.magma, "0", `${top} DN`);
         panels.error.caption.textContent = "Error (rms over bands)";
-        shown.error = { what: "Error", shape: size,
+        panels.error.now = { what: "Error", shape: size,
           words: (i) => `${now[i].toFixed(1)} digital numbers (rms over bands)` };
       }
       const [was, is] = [ergas(images.gt, base), ergas(images.gt, fused)];
@@ -293,9 +173,9 @@
       const label = data.parts[found.part];
       const [low, high] = [0.005, 0.995].map((share) => quantile(found.features, share));
       coloured(panels.features.canvas, found.features, [rows, cols], [low, high], tables.viridis);
-      scaleOf(panels.features.scale, tables.viridis, low.toPrecision(2), high.toPrecision(2), "");
+      scaled(panels.features.scale, tables.viridis, low.toPrecision(2), high.toPrecision(2));
       panels.features.caption.textContent = `Feature map: mean of ${channels} channels`;
-      shown.features = { what: label, shape: [rows, cols],
+      panels.features.now = { what: label, shape: [rows, cols],
         words: (i) => `${found.features[i].toPrecision(3)}, mean over channels` };
 
       const values = found[state.relu];
@@ -303,10 +183,10 @@
       const signed = state.relu === "signed";
       const table = signed ? tables.RdBu_r : tables.magma;
       coloured(panels.map.canvas, values, [rows, cols], [signed ? -most : 0, most], table);
-      scaleOf(panels.map.scale, table, signed ? `−${(1e6 * most).toPrecision(2)}` : "0",
-        (1e6 * most).toPrecision(2), "millionths");
+      scaled(panels.map.scale, table, signed ? `−${(1e6 * most).toPrecision(2)}` : "0",
+        `${(1e6 * most).toPrecision(2)} millionths`);
       panels.map.caption.textContent = `Class activation map, ${rows} × ${cols}`;
-      shown.map = { what: label, shape: [rows, cols],
+      panels.map.now = { what: label, shape: [rows, cols],
         words: (i) => `${(1e6 * values[i]).toPrecision(3)} millionths` };
       for (const key of ["features", "map"]) panels[key].canvas.setAttribute("aria-label",
         `${panels[key].caption.textContent} of ${label}`);
@@ -336,6 +216,7 @@
     // The share of a map at full size that lies in the region.
     function drawInside(values, rows, cols) {
       delete body.dataset.inside;
+      const { mask } = region;
       if (!mask || rows !== size[0] || cols !== size[1] || state.relu === "signed") return;
       const sum = (keep) => values.reduce((a, value, i) => (keep(i) ? a + value : a), 0);
       const inside = 100 * sum((i) => mask[i]) / sum(() => true);
@@ -372,12 +253,7 @@
       passFold.open = passFold.open || "gates" in set || "ms" in set;
       state.error = set.error ?? "error";
       errors.press(state.error);
-      tool = set.box ? "box" : "whole";
-      tools.press(tool);
-      area.classList.toggle("dcf-drawing", tool !== "whole");
-      mask = set.box ? maskOf(boxed(set.box), size) : null;
-      corners = set.box ?? corners;
-      drawRegion();
+      region.set(set.box ?? null);
       await change({ patch: set.patch, part: set.part, band: `${set.band ?? sensor.rgb[0]}`,
         pan: "as it is", ms: set.ms ?? "as it is", gates: { ...set.gates }, relu: "after" });
       told.textContent = sentences[network];
@@ -392,8 +268,7 @@
       await refresh();
       run.say(`${data.networks[name]}: fused in ${found.seconds[0].toFixed(2)} s, a map in ${
         found.seconds[1].toFixed(2)} s.`);
-    });
-    hint = element("p", { class: "dcf-words" });
+    }, live);
     const passFold = element("details", {}, element("summary", {}, "Change what enters and what "
       + "passes"), element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label),
       passes, element("button", { type: "button", onclick: () => change({ pan: "as it is",
@@ -407,10 +282,9 @@
       element("div", { class: "dcf-find" }, chips.group, asked, look, told),
       element("div", { class: "dcf-controls" }, chosen.patch.label, chosen.part.label,
         chosen.band.label),
-      tools.group, hint,
+      region.group, region.hint,
       element("div", { class: "dcf-panels" }, ...Object.values(panels).map((it) => it.figure)),
       numbers, readout, passFold, mapFold, drawFold);
-    drawRegion();
     markPart();
     draw();
   }

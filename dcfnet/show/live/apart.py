@@ -210,6 +210,7 @@ def apart(
         attribution=first.attribution,
         alt="A patch fused by DCFNet, its error, and feature map and class activation map of a part"
         " of the network. Choose patch, part, band and region, close transfers, alter PAN and MS.",
+        models=models,
     )
 
 

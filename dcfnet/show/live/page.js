@@ -47,8 +47,10 @@
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   }
 
-  // What page.py's coded() wrote.
-  function decoded({ shape, step, data }) {
+  // What page.py's coded() or halves() wrote.
+  function decoded({ shape, step, steps, data }) {
+    if (steps) return { shape, data: Float32Array.from(new Int8Array(bytes(data).buffer),
+      (value) => value * steps[value > 0 ? 1 : 0]) };
     const whole = new Int16Array(bytes(data).buffer);
     return { shape, data: step === 1 ? Float32Array.from(whole)
       : Float32Array.from(whole, (value) => value * step) };
@@ -92,16 +94,52 @@
     });
   }
 
+  // A picture below its title and above its scale, with room for what lies over it. `read`, if
+  // given, gets what the pointer rests on: `now` says what that is, set { what, shape, words }.
+  function panel(title, [rows, cols], read) {
+    const canvas = element("canvas", { role: "img", "aria-label": title });
+    const border = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    border.setAttribute("viewBox", `0 0 ${cols} ${rows}`);
+    border.setAttribute("aria-hidden", "true");
+    border.innerHTML = '<path class="dcf-under"/><path/>';
+    const frame = element("div", { class: "dcf-frame" }, canvas, border);
+    const caption = element("figcaption", {}, title);
+    const scale = element("div", { class: "dcf-scale" });
+    const made = { canvas, border, frame, caption, scale, now: null,
+      figure: element("figure", {}, caption, frame, scale) };
+    canvas.addEventListener("pointermove", (event) => read?.(pointed(canvas, made.now, event)));
+    return made;
+  }
+
+  // What a canvas shows where the pointer is, in words.
+  function pointed(canvas, now, { clientX, clientY }) {
+    if (!now) return "";
+    const box = canvas.getBoundingClientRect();
+    const [rows, cols] = now.shape;
+    const at = (share, end) => Math.min(Math.max(Math.floor(end * share), 0), end - 1);
+    const y = at((clientY - box.top) / box.height, rows);
+    const x = at((clientX - box.left) / box.width, cols);
+    return `${now.what}, row ${y}, column ${x} of ${rows} × ${cols}: ${now.words(y * cols + x)}`;
+  }
+
+  // Colours over their numbers.
+  function scaled(box, table, low, high) {
+    const stops = [0, 64, 128, 192, 255].map((i) => `rgb(${table.subarray(3 * i, 3 * i + 3)})`);
+    const bar = element("span", { class: "dcf-bar" });
+    bar.style.background = `linear-gradient(to right, ${stops})`;
+    box.replaceChildren(element("span", {}, low), bar, element("span", {}, high));
+  }
+
   // --- The network --------------------------------------------------------------------------
 
   // A button that says how much it brings, a bar, and words that a screen reader reads out.
   // `ready(net, name)` is called once the network is there.
-  function runner(networks, ready) {
+  // In JupyterLab `live` is the kernel (kernel.js), which is there at once.
+  function runner(networks, ready, live = root.dcfnetLive) {
     const names = Object.keys(networks);
     const words = element("p", { class: "dcf-words", role: "status" });
     const bar = element("progress", { max: 1, value: 0, hidden: true,
       "aria-label": "The network is loading" });
-    const live = root.dcfnetLive;
     const cannot = live ? live.unsupported() : "The network runs in the rendered book, whose pages "
       + "bring it: build that with make book. Here you see what was computed beforehand.";
     const box = element("div", { class: "dcf-run" });
@@ -134,7 +172,7 @@
     function label() {
       [...offers.children].forEach((button, i) => {
         const size = live.megabytes(names[i]);
-        const what = size ? `${size.toFixed(1)} MB` : "loaded";
+        const what = size ? `${size.toFixed(1)} MB` : live.place ?? "loaded";
         button.textContent = `${networks[names[i]]} (${what})`;
         button.disabled = false;
       });
@@ -143,6 +181,7 @@
     names.forEach((name, i) => offers.append(element("button", { type: "button",
       class: i ? "" : "dcf-main", "data-network": name, onclick: () => bring(name) })));
     label();
+    if (live.place) queueMicrotask(() => bring(names[0]));
     return { box, say: (text) => { words.textContent = text; } };
   }
 
@@ -165,10 +204,10 @@
     for (const node of document.querySelectorAll(".dcf-live:not([data-state])")) {
       node.dataset.state = "ready";
       const data = JSON.parse(node.querySelector(".dcf-live-data").textContent);
-      pages.kinds[node.dataset.kind](node.querySelector(".dcf-live-body"), data, node);
+      pages.kinds[node.dataset.kind](node.querySelector(".dcf-live-body"), data);
     }
   }
 
-  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, natural, coloured,
-    runner, latest, mountAll });
+  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, picture, natural,
+    coloured, panel, pointed, scaled, runner, latest, mountAll });
 })(window);

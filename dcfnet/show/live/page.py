@@ -1,8 +1,8 @@
 """A piece of a page in which a network runs: its data, its style and the scripts that answer.
 
 `dcfnet.show.live.apart` and its neighbours say what each piece holds; the scripts of their names
-draw it. In the rendered book a click brings the network. Elsewhere, in JupyterLab for example, the
-piece shows what needs none, and says where the rest is.
+draw it. In the rendered book a click brings the network; in JupyterLab the kernel answers.
+Elsewhere the piece shows what needs no network, and says where the rest is.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
 import matplotlib as mpl
@@ -23,12 +25,12 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks import load_trained
 from dcfnet.networks.dcfnet import DCFNet
 
-__all__ = ["LivePage", "coded", "coloured", "colours", "networks", "of_sensor"]
+__all__ = ["LivePage", "coded", "coloured", "colours", "halves", "networks", "of_sensor"]
 
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: a quarter of the paper's width, and the paper's."""
 
-_SCRIPTS = ("page.js", "patch.js", "apart.js", "curtain.js", "pair.js", "own.js")
+_SCRIPTS = ("page.js", "patch.js", "apart.js", "flow.js", "curtain.js", "pair.js", "own.js")
 
 
 def networks() -> dict[str, DCFNet]:
@@ -49,17 +51,29 @@ class LivePage:
         data: What the script is given, as JSON can have it; see `coded` for arrays.
         alt: What a screen reader says of the whole.
         attribution: The scene's line, set small below.
+        models: What answers in JupyterLab, by the names under which pages load them; without them
+            the piece shows there what needs no network.
     """
 
     def __init__(
-        self, kind: str, data: Mapping[str, Any], *, alt: str, attribution: str = ""
+        self,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        alt: str,
+        attribution: str = "",
+        models: Mapping[str, DCFNet] | None = None,
     ) -> None:
         self.kind, self.data, self.alt, self.attribution = kind, data, alt, attribution
+        self.models = models
 
     def html(self) -> str:
         """The piece as one fragment of HTML."""
+        scripts = f"{_scripts()}dcfnetPages.mountAll();"
+        return self._around(f'<script data-shared="pages.js">{scripts}</script>')
+
+    def _around(self, scripts: str) -> str:
         data = json.dumps(self.data).replace("</", "<\\/")
-        scripts = "".join(_source(f"live/{name}") for name in _SCRIPTS) + "dcfnetPages.mountAll();"
         credit = f'<p class="dcf-credit">{html.escape(self.attribution)}</p>'
         return (
             f'<div class="dcf-live" data-kind="{html.escape(self.kind)}" role="group"'
@@ -67,9 +81,23 @@ class LivePage:
             f"<style>{_source('views/view.css')}{_source('live/page.css')}</style>"
             f'<div class="dcf-live-body"></div>{credit if self.attribution else ""}'
             f'<script type="application/json" class="dcf-live-data">{data}</script>'
-            f'<script data-shared="pages.js">{scripts}</script>'
+            f"{scripts}"
             "<noscript>This needs JavaScript.</noscript></div>"
         )
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self._repr_mimebundle_()
+        # Jupyter's server sets the variable, which a book's build does not; `lab` brings the other.
+        if self.models and "JPY_SESSION_NAME" in os.environ and find_spec("anywidget"):
+            from dcfnet.show.live.kernel import KernelPage
+
+            widget = KernelPage(
+                self._around(""), _scripts() + _source("live/kernel.js"), self.models
+            )
+            bundle |= widget._repr_mimebundle_()[0]
+        display(bundle, raw=True)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": f"Live page: {self.alt}"}
@@ -91,6 +119,19 @@ def coded(array: npt.ArrayLike, step: float = 1) -> dict[str, Any]:
     return {"shape": list(values.shape), "step": step, "data": text}
 
 
+def halves(array: npt.ArrayLike) -> dict[str, Any]:
+    """Values of both signs for a script, in eight bits: 127 steps from zero to either extreme.
+
+    A map of small positive and large negative values so keeps its positive half, which is all that
+    a ReLU leaves. The error is at most 1/254 of the extreme on that side.
+    """
+    values = np.asarray(array, np.float64)
+    steps = [max(0.0, float((sign * values).max())) / 127 or 1.0 for sign in (-1, 1)]
+    codes = np.rint(values / np.where(values > 0, steps[1], steps[0])).astype(np.int8)
+    text = base64.b64encode(codes.tobytes()).decode()
+    return {"shape": list(values.shape), "steps": steps, "data": text}
+
+
 def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, str]:
     """Colour maps of Matplotlib, each 256 times red, green, blue in base64."""
     tables = {name: mpl.colormaps[name](np.arange(256), bytes=True)[:, :3] for name in names}
@@ -110,6 +151,10 @@ def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
         "maximum": sensor.max_value,
         "limits": np.asarray(limits, float).tolist(),
     }
+
+
+def _scripts() -> str:
+    return "".join(_source(f"live/{name}") for name in _SCRIPTS)
 
 
 @cache

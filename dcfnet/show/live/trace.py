@@ -23,7 +23,7 @@ from dcfnet.inside.hooks import replaced
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.live.ready import Resize, around_mean, gate_names, interpolation, ready
 
-__all__ = ["WAYS_BACK", "Piece", "Trace", "trace"]
+__all__ = ["WAYS_BACK", "Piece", "Trace", "trace", "watched"]
 
 aten = torch.ops.aten
 
@@ -112,7 +112,7 @@ def trace(model: DCFNet) -> Trace:
         for module in net.modules():
             if isinstance(module, Resize):
                 module.matrices = {tuple(given[name].shape): given[name] for name in matrices}
-        with _watched(net, {name: given[name] for name in gates}, layers) as kept:
+        with watched(net, {name: given[name] for name in gates}, layers) as kept:
             fused = net(given["pan"], given["ms"], given["lms"])
         activations = [kept[layer] for layer in layers]
         gradients = torch.autograd.grad(fused, activations, given["slopes"])
@@ -123,10 +123,16 @@ def trace(model: DCFNet) -> Trace:
 
 
 @contextlib.contextmanager
-def _watched(
+def watched(
     net: DCFNet, gates: Mapping[str, Tensor], layers: Iterable[str]
 ) -> Iterator[dict[str, Tensor]]:
-    """Inside the block the network has gates and keeps activations as `dcfnet.GradCAM` does."""
+    """Inside the block the network has gates and keeps activations as `dcfnet.GradCAM` does.
+
+    Args:
+        net: The network.
+        gates: By the names of `gate_names`.
+        layers: The parts to keep, into the dictionary that the block gets.
+    """
     kept: dict[str, Tensor] = {}
 
     def keep(output: Tensor, layer: str) -> Tensor:

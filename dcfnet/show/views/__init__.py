@@ -4,7 +4,6 @@
 Beside each lies the script of its name, which answers in the page, if it needs one of its own.
 """
 
-from dcfnet.show.views.cams import cam_explorer
 from dcfnet.show.views.composites import band_composite, bars, comparison, frame_panels
 from dcfnet.show.views.curves import convergence
 from dcfnet.show.views.panels import (
@@ -20,17 +19,15 @@ from dcfnet.show.views.panels import (
 from dcfnet.show.views.parts import part_explorer
 from dcfnet.show.views.results import photographs, two_results
 from dcfnet.show.views.spectrum import band_explorer, spectrum_probe
-from dcfnet.show.views.view import LiveView, View
+from dcfnet.show.views.view import View
 
 __all__ = [
     "PALETTES",
-    "LiveView",
     "Panel",
     "View",
     "band_composite",
     "band_explorer",
     "bars",
-    "cam_explorer",
     "column",
     "comparison",
     "controls",

@@ -3,18 +3,6 @@
   const array = (values, shape) =>
     Bokeh.require("core/util/ndarray").ndarray(values, { shape });
 
-  // The numbers that a map's codes stand for, as store.py has coded them: unsigned bytes lead from
-  // the lowest to the highest, signed ones from zero to either; what is no byte is a number.
-  function decode(codes, low, high) {
-    if (codes instanceof Uint8Array) {
-      return Float32Array.from(codes, (code) => low + ((high - low) * code) / 255);
-    }
-    if (codes instanceof Int8Array) {
-      return Float32Array.from(codes, (code) => ((code < 0 ? -low : high) * code) / 127);
-    }
-    return Float32Array.from(codes);
-  }
-
   // One of the maps of a store, by its name; nothing if the store lacks it.
   function pick(store, key) {
     const [keys, codes, shapes, low, high] =
@@ -25,7 +13,8 @@
     for (let i = 0; i < index; i++) start += shapes[2 * i] * shapes[2 * i + 1];
     const shape = [shapes[2 * index], shapes[2 * index + 1]];
     const range = { low: low[index], high: high[index] };
-    const values = decode(codes.slice(start, start + shape[0] * shape[1]), range.low, range.high);
+    const values = Float32Array.from(codes.slice(start, start + shape[0] * shape[1]), (code) =>
+      range.low + ((range.high - range.low) * code) / 255);
     return { values, shape, ...range };
   }
 
@@ -51,8 +40,8 @@
     scale.below[0].ticker.ticks = ticks(low, high);
   }
 
-  function drawMap({ source, mapper, scale }, { values, shape, low, high }, palette) {
-    mapper.setv({ low, high, ...(palette && { palette }) });
+  function drawMap({ source, mapper, scale }, { values, shape, low, high }) {
+    mapper.setv({ low, high });
     source.data = { image: [array(values, shape)] };
     drawScale({ scale, mapper });
   }

@@ -131,9 +131,8 @@ def map_panel(
     share: Panel | None = None,
     palette: str = "viridis",
     unit: str = "",
-    below: ColumnDataSource | None = None,
 ) -> Panel:
-    """A panel for one of the maps of a store, over a colour image if there is one ``below``.
+    """A panel for one of the maps of a store.
 
     Maps may differ in size: each covers the whole extent. A script has to choose one, see
     ``showMap`` in panels.js. For the other arguments see `image_panel`.
@@ -141,8 +140,6 @@ def map_panel(
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)]})
     mapper = LinearColorMapper(palette=list(PALETTES[palette]), low=0.0, high=1.0)
     plot = frame(extent, title, share)
-    if below is not None:
-        put_image(plot, below, extent)
     image = put_image(plot, source, extent, color_mapper=mapper)
     plot.add_tools(
         HoverTool(

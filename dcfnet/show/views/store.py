@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 from bokeh.models import ColumnDataSource
 
-__all__ = ["cube", "map_store", "pack", "plain", "quantise", "two_sided"]
-
-Coded = tuple[npt.NDArray[Any], float, float]
+__all__ = ["cube", "map_store", "quantise"]
 
 
-def quantise(values: npt.ArrayLike) -> Coded:
+def quantise(values: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], float, float]:
     """Eight bits from the least value (0) to the greatest (255).
 
     Returns:
@@ -32,45 +29,8 @@ def quantise(values: npt.ArrayLike) -> Coded:
     return np.rint((array - low) / ((high - low) / 255)).astype(np.uint8), low, high
 
 
-def two_sided(values: npt.ArrayLike) -> Coded:
-    """Eight bits about zero: 127 steps lead to the maximum and as many to the minimum.
-
-    A map of small positive and large negative values so keeps its positive half, which is all that
-    the ReLU leaves. The error is at most 1/254 of the extreme on that side.
-    """
-    values, low, high = plain(values)
-    up, down = np.maximum(values, 0) / (high or 1.0), np.minimum(values, 0) / (-low or 1.0)
-    return np.rint(127 * (up + down)).astype(np.int8), low, high
-
-
-def plain(values: npt.ArrayLike) -> Coded:
-    """The values themselves, and their extremes: those on the other side of zero count as zero."""
-    array = np.asarray(values)
-    return array, min(0.0, float(array.min())), max(0.0, float(array.max()))
-
-
-def pack(
-    maps: Mapping[str, npt.ArrayLike], code: Callable[[npt.ArrayLike], Coded] = quantise
-) -> dict[str, list[Any]]:
-    """Maps of any size as the columns of one source of data; ``pick`` in panels.js reads them.
-
-    Args:
-        maps: Name to map, (h, w).
-        code: `quantise`, `two_sided` or `plain`. The page tells them apart by the type of the
-            codes: unsigned bytes, signed bytes, other numbers.
-    """
-    coded = [code(values) for values in maps.values()]
-    return {
-        "keys": [list(maps)],
-        "codes": [np.concatenate([codes.ravel() for codes, _, _ in coded])],
-        "shapes": [np.array([codes.shape for codes, _, _ in coded], np.int32).ravel()],
-        "low": [np.array([low for _, low, _ in coded])],
-        "high": [np.array([high for _, _, high in coded])],
-    }
-
-
 def map_store(maps: Mapping[str, npt.ArrayLike]) -> ColumnDataSource:
-    """Maps that a view shows one at a time, each in eight bits.
+    """Maps of any size that a view shows one at a time, in eight bits; panels.js reads them.
 
     Raises:
         ValueError: There is none, one is not (h, w), or one holds values that are not finite.
@@ -78,7 +38,16 @@ def map_store(maps: Mapping[str, npt.ArrayLike]) -> ColumnDataSource:
     shapes = [np.shape(values) for values in maps.values()]
     if not shapes or any(len(shape) != 2 for shape in shapes):
         raise ValueError(f"expected maps of shape (h, w), got {shapes or 'none'}")
-    return ColumnDataSource(pack(maps))
+    coded = [quantise(values) for values in maps.values()]
+    return ColumnDataSource(
+        {
+            "keys": [list(maps)],
+            "codes": [np.concatenate([codes.ravel() for codes, _, _ in coded])],
+            "shapes": [np.array(shapes, np.int32).ravel()],
+            "low": [np.array([low for _, low, _ in coded])],
+            "high": [np.array([high for _, _, high in coded])],
+        }
+    )
 
 
 def cube(bands: npt.NDArray[np.uint8]) -> ColumnDataSource:

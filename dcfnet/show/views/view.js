@@ -111,11 +111,6 @@
     }
   }
 
-  // The same for a view that jupyter_bokeh draws.
-  function prepareLive({ layout }) {
-    for (const view of root.Bokeh.index.roots) if (view.model === layout) prepare(view);
-  }
-
   async function mount(node) {
     node.dataset.state = "loading";
     const item = JSON.parse(node.querySelector("script.dcf-view-doc").textContent);
@@ -146,7 +141,7 @@
     }
   }
 
-  Object.assign(views, { mountAll, prepareLive, mounted });
+  Object.assign(views, { mountAll, mounted });
 
   const themes = new MutationObserver(repaint);
   for (const node of [document.documentElement, document.body]) {

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.models import CustomJS, InlineStyleSheet, LayoutDOM, Model, StyledElement
 
-__all__ = ["LiveView", "View", "call", "respond", "when_shown"]
+__all__ = ["View", "call", "respond", "when_shown"]
 
 
 class View:
@@ -69,39 +67,6 @@ class View:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": f"View {self.name}: {self.alt}"}
-
-
-class LiveView:
-    """A view that the kernel answers in JupyterLab, and that is a `View` in the rendered page.
-
-    Args:
-        layout: What JupyterLab shows. Its callbacks may be Python's (`model.on_change`), which a
-            `View` cannot have.
-        page: What is shown where no kernel answers: in the rendered book, in a saved notebook.
-    """
-
-    def __init__(self, layout: LayoutDOM, *, page: View) -> None:
-        self.layout = layout
-        self.page = page
-        layout.html_attributes = {"role": "figure", "aria-label": page.alt}
-        when_shown(layout, call("prepareLive", layout=layout))
-        _prepare(layout)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        bundle = self.page._repr_mimebundle_()
-        # Jupyter's server sets the variable, which a book's build does not; `lab` brings the other.
-        if "JPY_SESSION_NAME" not in os.environ or not find_spec("jupyter_bokeh"):
-            display(bundle, raw=True)
-            return
-        from jupyter_bokeh.widgets import BokehModel
-
-        widget = BokehModel(self.layout)
-        widget.add_class("dcf-view")
-        # The widget finds BokehJS and the style already there.
-        display({"text/html": _needed()}, raw=True)
-        display({**widget._repr_mimebundle_(), **bundle}, raw=True)
 
 
 def call(function: str, **args: Any) -> CustomJS:

@@ -1,13 +1,20 @@
 """Views in JupyterLab: a notebook is run there in a browser without network."""
 
+import numpy as np
 import pytest
+import torch
+
+import dcfnet
+from dcfnet.inside.cams import PatchCams, transfer_part
+from dcfnet.inside.hooks import replaced
+from dcfnet.measure.metrics import ergas
 
 pytest.importorskip("jupyterlab", reason="the extra lab is not installed")
 pytest.importorskip("jupyterlab_myst", reason="the extra lab is not installed")
-pytest.importorskip("jupyter_bokeh", reason="the extra lab is not installed")
+pytest.importorskip("anywidget", reason="the extra lab is not installed")
 
 from tests.support.lab import run_all, serving, write_notebook
-from tests.support.views import answers, drive, picture
+from tests.support.views import drive
 
 VIEW = """
 import numpy as np
@@ -25,39 +32,68 @@ page = ex.View(
 )
 page
 """
-LIVE = """
-from bokeh.models import Select
+PIECE = """
+import dcfnet
+from dcfnet.show.live import apart, fusion_flow
 
-answer = ex.image_panel(bands[0] * 1.0, title="Answer")
-band = Select(title="Band", value="0", options=["0", "1", "2"])
-band.on_change("value", lambda attr, old, new: answer.source.data.update(
-    image=[bands[int(new)].astype(np.float32)]))
-ex.LiveView(ex.column(band, answer.layout, sizing_mode="stretch_width"), page=page)
+sample = dcfnet.reduce_resolution(dcfnet.load_scene("simulated"))
+patches = {
+    "one": sample.crop(np.s_[:64], np.s_[:64]), "two": sample.crop(np.s_[64:128], np.s_[:64]),
+}
+model = dcfnet.load_trained("narrow-whole-0")
+apart({"narrow": model}, patches)
+"""
+FLOW = """
+fusion_flow(model, patches, network="narrow")
 """
 
 
 @pytest.fixture
 def lab(tmp_path):
     """The address of a JupyterLab server on this machine alone, with one notebook."""
-    write_notebook(tmp_path / "views.ipynb", VIEW, LIVE)
+    write_notebook(tmp_path / "views.ipynb", VIEW, PIECE, FLOW)
     with serving(tmp_path) as server:
         yield server
 
 
-def test_views_work_live(lab, open_page):
-    tab = run_all(open_page, *lab, "views.ipynb", views=2)
+def test_views_work_and_the_kernel_answers(lab, open_page):
+    tab = run_all(open_page, *lab, "views.ipynb", views=1)
     page = tab.page
     assert drive(page.locator(".dcf-view[data-view]")) == 4
 
-    live = page.locator(".dcf-view:not([data-view])")
-    live.locator("select").wait_for(timeout=20_000)
-    page.wait_for_timeout(500)
-    before = picture(live)
-    live.locator("select").select_option("2")
-    assert answers(live, before), "the kernel does not answer"
-    assert [
-        fault for fault in tab.wrong if "dcf" in fault.lower() or "bokeh" in fault.lower()
-    ] == []
+    sample = dcfnet.reduce_resolution(dcfnet.load_scene("simulated"))
+    patch = sample.crop(np.s_[64:128], np.s_[:64])
+    model = dcfnet.load_trained("narrow-whole-0")
+    pieces = page.locator(".dcf-live[data-state=ready]")
+    pieces.nth(1).wait_for(timeout=120_000)
+    piece = pieces.filter(has=page.locator(".dcf-find"))
+    piece.get_by_text("fused in").wait_for(timeout=60_000)
+    before = float(piece.locator(".dcf-live-body").get_attribute("data-ergas"))
+    assert before == pytest.approx(ergas(patch.gt, dcfnet.fuse(model, patch)), rel=1e-3)
+    piece.locator("summary").first.click()
+    name = "stage3.fusion.transfers.0_to_0"
+    piece.locator(f"[data-gate='{name}']").uncheck()
+    with replaced(model, {name: torch.zeros_like}):
+        shut = ergas(patch.gt, dcfnet.fuse(model, patch))
+    for _ in range(100):
+        page.wait_for_timeout(200)
+        found = float(piece.locator(".dcf-live-body").get_attribute("data-ergas"))
+        if found != before:
+            break
+    assert found == pytest.approx(shut, rel=1e-3)
+
+    flow = pieces.filter(has=page.locator(".dcf-flow"))
+    flow.locator("summary").click()
+    flow.get_by_label("Reading").select_option("before")
+    flow.get_by_text("The network has answered").wait_for(timeout=60_000)
+    part = transfer_part(2, 0)
+    band = patch.sensor.rgb[0]
+    one = sample.crop(np.s_[:64], np.s_[:64])
+    wanted = PatchCams(model, one, [part]).map(part, band, "before").max()
+    found = float(flow.locator(".dcf-live-body").get_attribute("data-top"))
+    assert found == pytest.approx(wanted, rel=1e-3)
+    faults = [it for it in tab.wrong if "dcf" in it.lower() or "bokeh" in it.lower()]
+    assert faults == []
     assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
 
 
