@@ -1,7 +1,7 @@
 """Archives: thousands of scenes on many machines, by Dask; a report says how each has fared.
 
-A scene is a task. One that a lost machine began goes on where it stopped, on another
-one, as `dcfnet.fusion.files` does it; so all machines see the same folders.
+A scene is a task, or several if it is cut into strips. What a lost machine began goes on where
+it stopped, on another one, as `dcfnet.fusion.files` does it; so all machines see the same folders.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import contextlib
 import csv
 import os
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from dcfnet.imagery.sensors import get_sensor
 from dcfnet.paths import is_file, written_whole
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["Job", "fuse_archive", "read_jobs"]
 
@@ -36,12 +37,22 @@ class Job:
         ms, pan: As of `fuse_files`.
         out: The GeoTIFF to write.
         sensor: What took the images: a name or a .toml file.
+        strips: In how many strips of rows of tiles it is fused, side by side.
+        strip: The one to fuse; none where all are there, to be joined, or where it is whole.
     """
 
     ms: str
     pan: str
     out: str
     sensor: str
+    strips: int = 1
+    strip: int | None = None
+
+    def cut(self) -> list[Job]:
+        """Its strips, or itself where it is not cut."""
+        if self.strips == 1:
+            return [self]
+        return [replace(self, strip=i) for i in range(self.strips)]
 
 
 def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
@@ -49,7 +60,8 @@ def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
 
     Args:
         path: Columns ``ms``, ``pan``, ``out`` and, if not all scenes are from one sensor,
-            ``sensor``. Names of files are seen from its folder.
+            ``sensor``. Names of files are seen from its folder. With a column ``strips`` a scene is
+            cut into so many, which several machines fuse.
         sensor: Of the scenes for which the file names none.
 
     Raises:
@@ -71,11 +83,14 @@ def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
     jobs: list[Job] = []
     for line, row in enumerate(rows, 2):
         row["sensor"] = row.get("sensor") or sensor or ""
-        if empty := [each.name for each in fields(Job) if not row[each.name]]:
+        if empty := [name for name in ("ms", "pan", "out", "sensor") if not row[name]]:
             raise DataError(f"{path}, line {line}, names no {' and no '.join(empty)}: expected one")
         get_sensor(row["sensor"])
         names = {key: _seen_from(path.parent, row[key]) for key in ("ms", "pan", "out")}
-        jobs.append(Job(**names, sensor=row["sensor"]))
+        strips = row.get("strips") or "1"
+        if not strips.isdecimal() or int(strips) < 1:
+            raise DataError(f"{path}, line {line}: strips are a number from 1 on, got {strips!r}")
+        jobs.append(Job(**names, sensor=row["sensor"], strips=int(strips), strip=None))
     outs = [job.out for job in jobs]
     if twice := sorted({out for out in outs if outs.count(out) > 1}):
         raise DataError(f"{path} names {twice[0]} as the result of two scenes: expected one")
@@ -106,8 +121,9 @@ def fuse_archive(
     same call does what is missing: results that are there are left alone.
 
     Args:
-        fuse: Makes the result of a scene, as `dcfnet.fusion.files.fuse_files` does; numbers that it
-            returns go into the report. It is pickled and called in other processes.
+        fuse: Makes the result of a scene, or a strip of it, as `dcfnet.fusion.files.fuse_files`
+            does; numbers that it returns go into the report. It is pickled and called in other
+            processes.
         jobs: The scenes, from `read_jobs`.
         report: A CSV file with a row for each scene: ``out``; ``state``, which is ``fused``,
             ``refused`` (the images cannot be fused), ``failed`` (for want of space for example),
@@ -126,7 +142,7 @@ def fuse_archive(
         OSError: The report cannot be written, or the scheduler is lost.
     """
     try:
-        from distributed import CancelledError, KilledWorker, as_completed
+        import distributed  # noqa: F401
     except ImportError as error:
         raise DataError(
             f"many scenes need Dask, which is not there ({error}): pip install 'dcfnet[archive]'"
@@ -140,20 +156,49 @@ def fuse_archive(
         tqdm(total=len(jobs), unit="scene", disable=not progress) as bar,
     ):
         bar.update(len(jobs) - len(waiting))
-        futures = {client.submit(_fuse_one, fuse, job, pure=False): job for job in waiting}
-        for future in as_completed(futures):
-            row = rows[futures[future].out]
-            try:
-                row |= future.result()
-            except KilledWorker:
-                row |= {"state": "lost", "reason": "it ended every process that worked on it"}
-            except CancelledError as error:
-                raise OSError(
-                    "the scheduler is lost: the same call does what is missing"
-                ) from error
+        for job, row in _carried_out(client, fuse, waiting):
+            rows[job.out] |= row
             _write(rows, report)
             bar.update()
     return _write(rows, report)
+
+
+def _carried_out(
+    client: Client, fuse: Callable[[Job], Mapping[str, float]], jobs: Sequence[Job]
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Scenes and their rows, as they end. A scene's strips come first, then what joins them."""
+    from distributed import CancelledError, KilledWorker, as_completed
+
+    todo = deque(strip for job in jobs for strip in job.cut())
+    strips: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    tasks: dict[Future[dict[str, Any]], Job] = {}
+    ended = as_completed()
+    # No more than there are threads: a process that dies counts against all that wait for it.
+    while True:
+        while todo and len(tasks) < max(1, sum(client.nthreads().values())):
+            job = todo.popleft()
+            future = client.submit(_fuse_one, fuse, job, pure=False)
+            tasks[future] = job
+            ended.add(future)
+        if not tasks:
+            return
+        future = next(ended)
+        job = tasks.pop(future)
+        try:
+            row = future.result()
+        except KilledWorker:
+            row = {"state": "lost", "reason": "it ended every process that worked on it"}
+        except CancelledError as error:
+            raise OSError("the scheduler is lost: the same call does what is missing") from error
+        strips[job.out].append(row)
+        if failed := [part for part in strips[job.out] if part["state"] != "fused"]:
+            row = failed[0]
+        elif job.strip is None:
+            row["seconds"] = round(sum(part["seconds"] for part in strips[job.out]), 1)
+        if job.strip is None or (failed and len(strips[job.out]) == job.strips):
+            yield job, row
+        elif len(strips[job.out]) == job.strips:
+            todo.appendleft(replace(job, strip=None))
 
 
 def _fuse_one(fuse: Callable[[Job], Mapping[str, float]], job: Job) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class Order:
     overlap: int
     device: str | None
     precision: str
+    engine: str | None
     overwrite: bool
 
     def check(self) -> None:
@@ -142,8 +143,13 @@ class Order:
         if self.chosen.method and self.adapt:
             raise ValueError("a method without learning does not adapt: pass --adapt or --method")
 
-    def carry_out(self, out: Path, ms: str, pan: str, sensor: str) -> pd.DataFrame | None:
-        """Fuse a scene. Returns how what fuses stood one scale down, if it was tried."""
+    def carry_out(
+        self, out: Path, ms: str, pan: str, sensor: str, strips: int = 1, strip: int | None = None
+    ) -> pd.DataFrame | None:
+        """Fuse a scene, or a strip. Returns how what fuses stood one scale down, if it was tried.
+
+        It is tried once: where the strips are joined.
+        """
         from dcfnet.fusion.files import fuse_files, require_free
         from dcfnet.fusion.tiled import find_devices, plan_tiles
         from dcfnet.imagery.classical import METHODS, Method
@@ -152,7 +158,7 @@ class Order:
 
         taken_by, devices = get_sensor(sensor), self.device.split(",") if self.device else None
         how: PansharpeningNetwork | Method
-        method = self.chosen.method
+        method, quiet = self.chosen.method, self.quiet or strip is not None
         how, table = METHODS[method] if method else self.chosen.load(taken_by), None
         with Pair(ms, pan, taken_by, resample=self.resample) as pair:
             require_free(out, pair, self.overwrite)
@@ -160,7 +166,7 @@ class Order:
             plan_tiles(pair, self.tile, self.overlap)
             if not isinstance(how, Method):
                 find_devices(how, devices)
-                how, table = _ready(how, source, out, self.adapt, self.minutes, self.quiet)
+                how, table = _ready(how, source, out, self.adapt, self.minutes, quiet)
         fuse_files(
             how,
             ms,
@@ -171,16 +177,20 @@ class Order:
             overlap=self.overlap,
             device=devices,
             precision=self.precision,
+            engine=self.engine,
             overwrite=self.overwrite,
             resample=self.resample,
             places=places,
+            strips=strips,
+            strip=strip,
             progress=sys.stderr.isatty(),
         )
         return table
 
     def carry_out_job(self, job: Job) -> dict[str, float]:
         """The same for a scene of an archive."""
-        table = self.carry_out(Path(job.out), job.ms, job.pan, job.sensor)
+        given = (job.ms, job.pan, job.sensor, job.strips, job.strip)
+        table = self.carry_out(Path(job.out), *given)
         if table is None:
             return {}
         cells = table.stack().items()
@@ -205,6 +215,7 @@ def fuse(
     overlap: int = OVERLAP,
     device: str | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    engine: Literal["torch", "openvino"] | None = None,
     list: Annotated[Path | None, ARCHIVE] = None,
     scheduler: Annotated[str | None, ARCHIVE] = None,
     workers: Annotated[int | None, ARCHIVE] = None,
@@ -237,13 +248,27 @@ def fuse(
         device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
             GPUs, else the CPU.
         precision: Of the network's arithmetic.
-        list: CSV file of scenes instead of one: columns ms, pan, out and, if they differ, sensor.
+        engine: What computes; by default openvino on a CPU where it is installed and the scene is
+            not small, else torch.
+        list: CSV file of scenes instead of one: columns ms, pan, out and, if they differ, sensor;
+            with a column strips a scene is cut into so many, which fuse side by side.
         scheduler: Address of a Dask scheduler whose workers fuse them, tcp://host:8786; by default
             processes of this machine.
         workers: How many processes of this machine; by default one for each core.
     """
     order = Order(
-        chosen, adapt, minutes, align, resample, quiet, tile, overlap, device, precision, overwrite
+        chosen,
+        adapt,
+        minutes,
+        align,
+        resample,
+        quiet,
+        tile,
+        overlap,
+        device,
+        precision,
+        engine,
+        overwrite,
     )
     order.check()
     if list is not None:
@@ -271,10 +296,16 @@ def _fuse_archive(
 
     order = replace(order, chosen=order.chosen.absolute())
     report = scenes.with_name(f"{scenes.stem}-report.csv")
+    jobs = read_jobs(scenes, sensor)
+    if order.adapt and any(job.strips > 1 for job in jobs):
+        raise ValueError(
+            "--adapt fits a network to a scene in one piece: run `dcfnet adapt` first and pass "
+            "--weights, or leave out the column strips"
+        )
     try:
         table = fuse_archive(
             order.carry_out_job,
-            read_jobs(scenes, sensor),
+            jobs,
             report,
             scheduler=scheduler,
             workers=workers,

@@ -47,9 +47,12 @@ def fuse_files(
     overlap: int = OVERLAP,
     device: str | Sequence[str] | None = None,
     precision: str = "fp32",
+    engine: str | None = None,
     overwrite: bool = False,
     resample: bool = False,
     places: pd.DataFrame | None = None,
+    strips: int = 1,
+    strip: int | None = None,
     progress: bool = False,
     on_row: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -78,9 +81,12 @@ def fuse_files(
         device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
             network is, and if that is the CPU, all GPUs that there are.
         precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
+        engine: ``"torch"`` or ``"openvino"``; by default as `fuse_scene` chooses.
         overwrite: Replace the result if it is there.
         resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
         places: From `dcfnet.imagery.registration.displacements`: each band is moved onto PAN.
+        strips: In how many strips the rows of tiles are fused, by as many processes as one likes.
+        strip: The one to fuse now, counted from 0. A last call without it joins them.
         progress: Show a bar.
         on_row: Called after each row of tiles that is safe on disk, with its number and how many
             there are.
@@ -90,11 +96,13 @@ def fuse_files(
 
     Raises:
         DataError: The inputs do not fit each other, the network or the sensor, or the result is
-            there already.
+            there already, or a strip is missing.
         OSError: The result cannot be written, for want of space for example.
-        ValueError: Tile and overlap do not fit each other, or there is no such device.
+        ValueError: Tile and overlap do not fit each other, or there is no such device or engine.
     """
     out_path = _result(out_path)
+    if strips < 1 or strip not in (None, *range(strips)):
+        raise ValueError(f"expected a strip below {strips}, at least 1 of them, got {strip}")
     if not isinstance(how, Method) and how.bands != sensor.n_bands:
         raise DataError(
             f"the network is for {how.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
@@ -108,14 +116,19 @@ def fuse_files(
     ):
         require_free(out_path, pair, overwrite)
         source: Source = pair if places is None else AlignedSource(pair, places)
-        plan = plan_tiles(source, tile, overlap)
+        rows, cols = plan_tiles(source, tile, overlap)
+        tiles = len(rows) * len(cols)
         workers: Workers | MethodTiles
         if isinstance(how, Method):
             workers, whose = MethodTiles(how, progress), how.title
         else:
-            workers, whose = Workers(how, sensor, device, precision), fingerprint(how)
+            workers, whose = (
+                Workers(how, sensor, device, precision, engine, tiles),
+                fingerprint(how),
+            )
         out_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(beside(out_path, "lock"), timeout=0)
+        one = f"-{strip}-of-{strips}" if strip is not None else ""
+        lock = FileLock(beside(out_path, f"lock{one}"), timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -123,20 +136,30 @@ def fuse_files(
                 f"another process is making {out_path}: wait for it or end it"
             ) from None
         try:
-            parts = beside(Path(escape_glob(out_path.name)), "*.part*").name
-            for unfinished in out_path.parent.glob(parts):
-                unfinished.unlink(missing_ok=True)  # left by a process that was killed
+            if strip is None:
+                parts = beside(Path(escape_glob(out_path.name)), "*.part*").name
+                for unfinished in out_path.parent.glob(parts):
+                    unfinished.unlink(missing_ok=True)  # left by a process that was killed
             settings = {
                 "inputs": [_identity(name) for name in _inputs(pair)],
                 "moved": [resample, None if places is None else places.to_json()],
                 "sensor": asdict(sensor),
                 "weights": whose,
                 "tile": [tile, overlap],
-                "how": [workers.kinds, precision, torch.__version__],
+                "how": [workers.kinds, precision, torch.__version__, workers.engine],
             }
             settled = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-            work = WorkRaster(out_path, pair, settled)
-            _fuse_rows(source, workers, plan, work, progress, on_row)
+            software = f"dcfnet ({workers.engine})"
+            works = [
+                WorkRaster(
+                    out_path, pair, settled, software, some, f"-{i}-of-{strips}" * (strips > 1)
+                )
+                for i, some in enumerate(_cut(rows, strips))
+            ]
+            if strip is not None or strips == 1:
+                _fuse_rows(source, workers, cols, works[strip or 0], progress, on_row)
+            if strip is None:
+                _finish(out_path, works)
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
@@ -182,37 +205,53 @@ def _result(path: str | Path) -> Path:
     return path
 
 
+def _cut(rows: list[Tile], strips: int) -> list[list[Tile]]:
+    if strips > len(rows):
+        raise ValueError(f"expected at most {len(rows)} strips, a row of tiles each, got {strips}")
+    ends = [len(rows) * i // strips for i in range(strips + 1)]
+    return [rows[start:stop] for start, stop in itertools.pairwise(ends)]
+
+
 def _fuse_rows(
     source: Source,
     workers: Workers | MethodTiles,
-    plan: tuple[list[Tile], list[Tile]],
+    cols: list[Tile],
     work: WorkRaster,
     progress: bool,
     on_row: Callable[[int, int], None] | None,
 ) -> None:
-    rows, cols = plan
-    done = work.begin(len(rows))
+    rows = work.rows
+    done = work.begin()
     total = len(rows) * len(cols)
-    keep = False
     try:
         with (
             tqdm(total=total, initial=done * len(cols), unit="tile", disable=not progress) as bar,
             contextlib.closing(workers.fused(source, rows[done:], cols)) as tiles,
         ):
-            for number, row in enumerate(rows[done:], done + 1):
-                with work.row(number, row) as put:
+            for number in range(done + 1, len(rows) + 1):
+                with work.row(number) as put:
                     for _, col, image, mask in itertools.islice(tiles, len(cols)):
                         put(image, mask, col)
                         bar.update()
                 if on_row:
                     on_row(number, len(rows))
-        work.finish()
     except (KeyboardInterrupt, OSError):
-        keep = True  # the same call goes on here
+        raise  # the same call goes on here
+    except BaseException:
+        work.remove()
         raise
-    finally:
-        if not keep:
-            work.remove()
+
+
+def _finish(out: Path, works: list[WorkRaster]) -> None:
+    for number, work in enumerate(works):
+        if work.done() < len(work.rows):
+            raise DataError(
+                f"strip {number} of {len(works)} of {out} is not there, or was made with other "
+                "settings: fuse it first"
+            )
+    works[0].finish(works)
+    for work in works:
+        work.remove()
 
 
 def _on_disk(name: str) -> Path | None:

@@ -38,6 +38,7 @@ class MethodTiles:
     method: Method
     progress: bool = False
     kinds: tuple[str, ...] = ("cpu",)
+    engine: str = "numpy"
 
     def fused(self, source: Source, rows: list[Tile], cols: list[Tile]) -> Fused:
         """The tiles, one after the other."""

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from dcfnet.errors import unknown
+from dcfnet.fusion.engine import OpenVINO, engine_for
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile, tiles_along
 from dcfnet.imagery.filters import exp_upsample, filled
 from dcfnet.imagery.regions import Window
@@ -97,15 +98,23 @@ class _Runner:
     """A network made ready on one device: a batch of tiles in, digital numbers out."""
 
     def __init__(
-        self, model: PansharpeningNetwork, sensor: Sensor, device: torch.device, precision: str
+        self,
+        model: PansharpeningNetwork,
+        sensor: Sensor,
+        device: torch.device,
+        precision: str,
+        engine: str,
     ) -> None:
-        self.device = device
+        self.device, self.precision, self.sensor = device, precision, sensor
+        self.model: Callable[..., torch.Tensor]
+        if engine == "openvino":
+            self.model = OpenVINO(model, precision)
+            return
         if hasattr(model, "fused_for_inference"):
-            self.model = model.fused_for_inference()
+            network = model.fused_for_inference()
         else:
-            self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.model.to(self.device)
-        self.precision, self.sensor = precision, sensor
+            network = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = network.to(self.device)
 
     def __call__(self, ms: np.ndarray, lms: np.ndarray, pan: np.ndarray) -> np.ndarray:
         inputs = (
@@ -151,6 +160,8 @@ class Workers:
         sensor: Sensor,
         device: str | Sequence[str] | None,
         precision: str,
+        engine: str | None,
+        tiles: int,
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(unknown("precision", precision, ("fp32", "bf16")))
@@ -158,9 +169,11 @@ class Workers:
         self.kinds = sorted({device.type for device in devices})
         self.batch = 1 if self.kinds == ["cpu"] else 8
         self.number = len(devices)
+        engines = [engine_for(model, where, engine, tiles) for where in devices]
+        self.engine = " and ".join(sorted(set(engines)))
         self._free: Queue[_Runner] = Queue()
-        for where in devices:
-            self._free.put(_Runner(model, sensor, where, precision))
+        for where, chosen in zip(devices, engines, strict=True):
+            self._free.put(_Runner(model, sensor, where, precision, chosen))
 
     def _fuse(self, parts: list[tuple[np.ndarray, ...]]) -> np.ndarray:
         if not any(mask.any() for *_, mask in parts):  # nothing but no data
@@ -218,6 +231,7 @@ def fuse_scene(
     overlap: int = OVERLAP,
     device: str | Sequence[str] | None = None,
     precision: str = "fp32",
+    engine: str | None = None,
     progress: bool = False,
 ) -> np.ndarray:
     """The fused image of a scene at PAN's resolution, tile by tile.
@@ -235,6 +249,8 @@ def fuse_scene(
         device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
             network is, and if that is the CPU, all GPUs that there are.
         precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
+        engine: ``"torch"`` or ``"openvino"``. By default OpenVINO on a CPU, where it is installed
+            (``pip install 'dcfnet[fast]'``) and the scene has some tiles; else torch.
         progress: Show a bar.
 
     Returns:
@@ -242,7 +258,7 @@ def fuse_scene(
         data.
 
     Raises:
-        ValueError: Tile and overlap do not fit each other, or there is no such device.
+        ValueError: Tile and overlap do not fit each other, or there is no such device or engine.
 
     Example:
         >>> model = build_network("dcfnet")                     # doctest: +SKIP
@@ -251,7 +267,7 @@ def fuse_scene(
     """
     source = SceneSource(scene)
     rows, cols = plan_tiles(source, tile, overlap)
-    workers = Workers(model, scene.sensor, device, precision)
+    workers = Workers(model, scene.sensor, device, precision, engine, len(rows) * len(cols))
     r = scene.sensor.ratio
     out = np.zeros((scene.sensor.n_bands, *scene.pan.shape), np.float32)
     with (

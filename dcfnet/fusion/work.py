@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from glob import escape as escape_glob
 from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio.shutil
@@ -39,38 +40,48 @@ def sidecars(path: Path) -> list[Path]:
 class WorkRaster:
     """Rows of tiles in a raw raster beside the result, and a journal of those that are safe."""
 
-    def __init__(self, out: Path, source: Pair, fingerprint: str) -> None:
+    def __init__(
+        self,
+        out: Path,
+        source: Pair,
+        fingerprint: str,
+        software: str,
+        rows: list[Tile],
+        strip: str = "",
+    ) -> None:
         """Plan the files; none is made yet.
 
         Args:
             out: The result.
             source: What is fused.
             fingerprint: Stands for everything that decides the values.
+            software: What fuses, for the file to say.
+            rows: The rows of tiles, all or those of a strip.
+            strip: A name for that strip.
 
         Raises:
             DataError: The values of MS have a type that a result cannot have, or the RPCs of PAN
                 make no sense.
         """
         self.out, self.source, self.fingerprint = out, source, fingerprint
-        self.raster, self.journal = beside(out, "work"), beside(out, "journal")
+        self.software = software
+        self.raster, self.journal = beside(out, f"work{strip}"), beside(out, f"journal{strip}")
         self.dtype, self.nodata = _type_and_nodata(source)
         self.rpcs, self.gcps = source.rpcs, source.gcps
-        r = source.sensor.ratio
-        self.shape = (source.sensor.n_bands, *(r * size for size in source.shape))
+        r, self.rows = source.sensor.ratio, rows
+        self.top, bottom = r * rows[0].keep_start, r * rows[-1].keep_stop
+        self.shape = (source.sensor.n_bands, bottom - self.top, r * source.shape[1])
 
-    def begin(self, rows: int) -> int:
+    def begin(self) -> int:
         """Find or make the raw raster.
 
-        Args:
-            rows: How many rows of tiles the result has.
-
         Returns:
-            How many of them an interrupted call with the same fingerprint has left in it.
+            How many rows of tiles an interrupted call with the same fingerprint has left in it.
 
         Raises:
             OSError: There is too little room on the disk.
         """
-        if done := self._done(rows):
+        if done := self.done():
             return done
         self.remove()
         size, free = self._size(), shutil.disk_usage(self.out.parent).free
@@ -89,28 +100,26 @@ class WorkRaster:
     def _size(self) -> int:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
-    def _done(self, rows: int) -> int:
+    def done(self) -> int:
+        """How many rows of tiles are safe."""
         try:
             entry = json.loads(self.journal.read_text())
             done = int(entry["rows"])
             with open_raster(self.raster) as file:
                 whole = (file.count, *file.shape) == self.shape and file.dtypes[0] == self.dtype
             whole = whole and self.raster.stat().st_size == self._size()
-            if whole and entry["settings"] == self.fingerprint and 0 < done <= rows:
+            if whole and entry["settings"] == self.fingerprint and 0 < done <= len(self.rows):
                 return done
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             pass
         return 0
 
     @contextlib.contextmanager
-    def row(
-        self, number: int, row: Tile
-    ) -> Iterator[Callable[[np.ndarray, np.ndarray, Tile], None]]:
+    def row(self, number: int) -> Iterator[Callable[[np.ndarray, np.ndarray, Tile], None]]:
         """Write a row of tiles: when the block ends it is safe on the disk, and in the journal.
 
         Args:
             number: Which row of tiles, counted from 1.
-            row: Its place.
 
         Yields:
             A function that takes a tile: fused (C, h, w), mask (h, w), its place in the row.
@@ -120,6 +129,7 @@ class WorkRaster:
             OSError: The disk did not take everything.
         """
         (bands, _, width), r = self.shape, self.source.sensor.ratio
+        row = self.rows[number - 1]
         # Whole lines: of parts of them GDAL would read the rest first.
         lines = np.empty((bands, r * (row.keep_stop - row.keep_start), width), self.dtype)
 
@@ -127,7 +137,7 @@ class WorkRaster:
             lines[:, :, r * col.keep_start : r * col.keep_stop] = self._digital_numbers(image, mask)
 
         yield put
-        window = Window(0, r * row.keep_start, width, lines.shape[1])
+        window = Window(0, r * row.keep_start - self.top, width, lines.shape[1])
         with open_raster(self.raster, "r+") as file:
             file.write(lines, window=window)
         # GDAL writes when it closes the file, and then says nothing of what the disk refused.
@@ -153,15 +163,16 @@ class WorkRaster:
             values[values == nodata] = nodata - 1 if nodata > 1 else 2
         return np.where(mask, values, nodata).astype(self.dtype)
 
-    def finish(self) -> None:
-        """Turn the raw raster into the result.
+    def finish(self, strips: Sequence[WorkRaster]) -> None:
+        """Turn the raw rasters of strips that make up the whole into the result.
 
         Raises:
             OSError: The result cannot be written.
         """
+        vrt, shape = _mosaic(strips)
         with written_whole(self.out) as temporary, MemoryFile(ext=".vrt") as described:
             try:
-                rasterio.shutil.copy(self.raster, described.name, driver="VRT")
+                rasterio.shutil.copy(vrt, described.name, driver="VRT")
                 with open_raster(described.name, "r+") as file:
                     self._describe(file)
                 rasterio.shutil.copy(
@@ -169,7 +180,7 @@ class WorkRaster:
                     BLOCKSIZE="512", OVERVIEW_RESAMPLING="AVERAGE", BIGTIFF="IF_SAFER",
                 )  # fmt: skip
                 with open_raster(temporary) as written:
-                    whole = (written.count, *written.shape) == self.shape
+                    whole = (written.count, *written.shape) == shape
             except Exception as error:  # rasterio lets some of GDAL's own through
                 raise OSError(f"cannot write {self.out} ({error}): is the disk full?") from error
             finally:
@@ -192,7 +203,8 @@ class WorkRaster:
             file.gcps = self.gcps
         if self.rpcs:
             file.rpcs = self.rpcs
-        file.update_tags(AREA_OR_POINT=pan.tags().get("AREA_OR_POINT", "Area"))
+        area = pan.tags().get("AREA_OR_POINT", "Area")
+        file.update_tags(AREA_OR_POINT=area, TIFFTAG_SOFTWARE=self.software)
         file.update_tags(**{k: v for k, v in ms.tags().items() if k not in _OF_A_FILE})
         file.update_tags(**ms.tags(ns="IMAGERY"))  # acquisition, satellite, clouds
         for band, (theirs, name) in enumerate(
@@ -208,8 +220,27 @@ class WorkRaster:
 
     def remove(self) -> None:
         """Delete what was needed to make the result."""
-        for what in ("work", "work.hdr", "journal"):
-            beside(self.out, what).unlink(missing_ok=True)
+        header = self.raster.with_name(f"{self.raster.name}.hdr")
+        for path in (self.raster, header, self.journal):
+            path.unlink(missing_ok=True)
+
+
+def _mosaic(strips: Sequence[WorkRaster]) -> tuple[str, tuple[int, int, int]]:
+    """A VRT of the strips' rasters, one below the other, and its shape."""
+    (bands, _, width), kind = strips[0].shape, strips[0].dtype.name
+    height = sum(strip.shape[1] for strip in strips)
+    vrt = Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    for band in range(1, bands + 1):
+        kind = {"uint8": "Byte"}.get(kind, kind)
+        part = SubElement(vrt, "VRTRasterBand", dataType=kind, band=str(band))
+        for strip in strips:
+            source = SubElement(part, "SimpleSource")
+            SubElement(source, "SourceFilename").text = str(strip.raster.absolute())
+            SubElement(source, "SourceBand").text = str(band)
+            place = {"xOff": "0", "xSize": str(width), "ySize": str(strip.shape[1])}
+            SubElement(source, "SrcRect", place, yOff="0")
+            SubElement(source, "DstRect", place, yOff=str(strip.top))
+    return tostring(vrt, "unicode"), (bands, height, width)
 
 
 def _type_and_nodata(source: Pair) -> tuple[np.dtype, int]:

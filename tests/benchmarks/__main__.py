@@ -1,4 +1,7 @@
-"""Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``."""
+"""Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
+
+Two are run by name alone: ``card``, for a graphics card, and ``large``, which takes an hour.
+"""
 
 import argparse
 import pkgutil
@@ -6,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--folder", type=Path, help="write each result to a JSON file in this folder")
 arguments = parser.parse_args()
 

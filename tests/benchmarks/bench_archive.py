@@ -2,11 +2,13 @@
 
     python -m tests.benchmarks.bench_archive [--scenes 24] [--workers 3] [--times 10] [--json FILE]
 
-Each time, pieces of the Longmont scene are fused by FusionNet as tasks of Dask, and one of the
-processes, drawn by chance, is killed at a moment drawn by chance. The results are compared, byte
-for byte, with those of one process that fuses one piece after the other.
+Each time, pieces of the Longmont scene, every fourth in two strips, are fused by FusionNet as tasks
+of Dask, and one of the processes, drawn by chance, is killed at a moment drawn by chance while they
+work. The results are compared, byte for byte, with those of one process. Turns that the JSON file
+holds already, of as many scenes and workers, are not repeated.
 """
 
+import json
 import os
 import random
 import signal
@@ -14,7 +16,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from threading import Timer
+from threading import Thread
 
 import torch
 from distributed import LocalCluster
@@ -27,15 +29,16 @@ from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import parser, report
 
-SIDE = 96
+SIDE = 64
+"""Of a scene, in MS pixels: four rows of tiles of 64 PAN pixels and their overlap."""
 
 
 def fuse(job: Job) -> dict[str, float]:
     """The task: as the command does it, in a process of one thread."""
     torch.set_num_threads(1)
     fuse_files(
-        load_trained("fusionnet"), job.ms, job.pan, job.out, WV3, tile=128, device="cpu",
-        overwrite=True,
+        load_trained("fusionnet"), job.ms, job.pan, job.out, WV3, tile=96, device="cpu",
+        strips=job.strips, strip=job.strip,
     )  # fmt: skip
     return {"process": os.getpid()}
 
@@ -45,7 +48,7 @@ def pieces(folder: Path, number: int) -> list[tuple[str, str]]:
     scene = load_scene("wv3-longmont")
     names = []
     for i in range(number):
-        rows, cols = (slice(start, start + SIDE) for start in (16 + 120 * (i // 6), 120 * (i % 6)))
+        rows, cols = (slice(start, start + SIDE) for start in (16 + 100 * (i // 8), 90 * (i % 8)))
         part = scene.crop(rows, cols)
         paths = []
         for kind, image in (("ms", part.ms), ("pan", part.pan[None])):
@@ -60,8 +63,46 @@ def pieces(folder: Path, number: int) -> list[tuple[str, str]]:
     return names
 
 
-def _jobs(files: list[tuple[str, str]], folder: Path) -> list[Job]:
-    return [Job(*pair, str(folder / f"{i}.tif"), "wv3") for i, pair in enumerate(files)]
+def turn(number: int, alone: list[Job], folder: Path, workers: int) -> dict:
+    """One time: what came out, and whether a process died for it."""
+    chance, home = random.Random(number), folder / str(number)
+    jobs = [
+        Job(job.ms, job.pan, f"{home}/{i}.tif", "wv3", 2 if i % 4 == 3 else 1)
+        for i, job in enumerate(alone)
+    ]
+    # The moment: when so many results are there, and a part of a second later.
+    results, later = chance.randrange(len(jobs) - workers), chance.uniform(0, 0.5)
+    killed: list[int] = []
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    ) as cluster:
+
+        def kill() -> None:
+            while len([*home.glob("*.tif")]) < results or not [*home.glob(".*work*")]:
+                time.sleep(0.01)
+            time.sleep(later)
+            pid = chance.choice([*cluster.workers.values()]).pid
+            os.kill(pid, signal.SIGKILL)
+            killed.append(len([*home.glob("*.tif")]))
+
+        Thread(target=kill, daemon=True).start()
+        began = time.monotonic()
+        table = fuse_archive(
+            fuse, jobs, folder / f"{number}.csv", scheduler=cluster.scheduler_address
+        )
+        seconds = time.monotonic() - began
+    same = [
+        Path(job.out).read_bytes() == Path(other.out).read_bytes()
+        for job, other in zip(jobs, alone, strict=True)
+    ]
+    return {
+        "results_when_killed": killed[0] if killed else None,
+        "fused": int((table["state"] == "fused").sum()),
+        "equal": sum(same),
+        "half_written": len([*home.glob(".*")]),
+        "processes": int(table["process"].nunique()),
+        "seconds": round(seconds, 1),
+    }
 
 
 def main() -> None:
@@ -71,65 +112,27 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=3)
     options.add_argument("--times", type=int, default=10)
     given = options.parse_args()
-    chance = random.Random(0)
-    found = []
+    asked = {"scenes": given.scenes, "workers": given.workers}
+    turns = []
+    if given.json and given.json.exists():
+        before = json.loads(given.json.read_text())
+        turns = before["turns"] if asked.items() <= before.items() else []
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         files = pieces(folder, given.scenes)
+        alone = [Job(*pair, f"{folder}/alone/{i}.tif", "wv3") for i, pair in enumerate(files)]
         began = time.monotonic()
-        alone = [
-            Job(ms, pan, f"{folder}/alone/{i}.tif", "wv3") for i, (ms, pan) in enumerate(files)
-        ]
         for job in alone:
             fuse(job)
-        seconds_alone = time.monotonic() - began
-        for turn in range(given.times):
-            jobs = [
-                Job(ms, pan, f"{folder}/{turn}/{i}.tif", "wv3") for i, (ms, pan) in enumerate(files)
-            ]
-            with LocalCluster(
-                n_workers=given.workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                memory_limit=0,
-            ) as cluster:
-                killed = chance.choice(list(cluster.workers.values())).pid
-                after = chance.uniform(0, seconds_alone / min(given.workers, os.cpu_count() or 1))
-                timer = Timer(after, os.kill, (killed, signal.SIGKILL))
-                timer.start()
-                began = time.monotonic()
-                table = fuse_archive(
-                    fuse, jobs, folder / f"{turn}.csv", scheduler=cluster.scheduler_address
-                )
-                seconds = time.monotonic() - began
-                timer.cancel()
-            same = [
-                Path(job.out).read_bytes() == Path(other.out).read_bytes()
-                for job, other in zip(jobs, alone, strict=True)
-            ]
-            left = [path.name for path in (folder / str(turn)).glob(".*")]
-            found.append(
-                {
-                    "killed_after_seconds": round(after, 1),
-                    "killed_at_work": after < seconds,
-                    "fused": int((table["state"] == "fused").sum()),
-                    "equal": sum(same),
-                    "half_written": len(left),
-                    "processes": int(table["process"].nunique()),
-                    "seconds": round(seconds, 1),
-                }
-            )
-            print(found[-1], flush=True)
-    report(
-        {
-            "scenes": given.scenes,
-            "workers": given.workers,
-            "seconds_alone": round(seconds_alone, 1),
-            "median_seconds": statistics.median(turn["seconds"] for turn in found),
-            "turns": found,
-        },
-        given.json,
-    )
+        seconds_alone = round(time.monotonic() - began, 1)
+        while len(turns) < given.times:
+            turns.append(turn(len(turns), alone, folder, given.workers))
+            summary = {
+                "seconds_alone": seconds_alone,
+                "median_seconds": statistics.median(one["seconds"] for one in turns),
+                "turns": turns,
+            }
+            report(asked | summary, given.json)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ def parser(doc: str, repeats: int | None = None) -> argparse.ArgumentParser:
 
 
 def report(result: dict[str, Any], path: Path | None) -> None:
-    """Print a result as JSON, with the machine, and write it where that was asked for."""
-    machine = {"machine": describe(torch.device("cpu")), "torch": torch.__version__}
+    """Print a result as JSON, with the machine and how busy it is, and write it if asked to."""
+    machine = {
+        "machine": describe(torch.device("cpu")),
+        "torch": torch.__version__,
+        "load_average": round(os.getloadavg()[1], 1),
+    }
     result = result | machine
     text = json.dumps(result, indent=2)
     print(f"\n{text}")

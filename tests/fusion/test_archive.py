@@ -2,21 +2,17 @@
 
 import csv
 import os
-import random
 import signal
 import sys
-import threading
-import time
+from functools import partial
+from pathlib import Path
 
-import numpy as np
 import pytest
-import rasterio
 
 from dcfnet import WV3, DataError
 from dcfnet.cli import main
 from dcfnet.fusion.archive import fuse_archive, read_jobs
 from dcfnet.fusion.files import fuse_files
-from dcfnet.imagery.simulated.camera import simulate_scene
 from tests.support.rasters import write_tif
 from tests.support.tiles import Local
 
@@ -25,110 +21,115 @@ pytest.importorskip("distributed", reason="the extra archive is not installed")
 SETTINGS = {"tile": 32, "overlap": 0, "device": "cpu"}
 
 
-class Slow(Local):
-    """Takes a while over each tile, so that it can be interrupted."""
-
-    def forward(self, pan, ms, lms):
-        time.sleep(0.02)
-        return super().forward(pan, ms, lms)
-
-
-def slow(job):
-    fuse_files(Slow(), job.ms, job.pan, job.out, WV3, **SETTINGS)
+def fuse(job):
+    fuse_files(
+        Local(), job.ms, job.pan, job.out, WV3, strips=job.strips, strip=job.strip, **SETTINGS
+    )
     return {"bands": 8}
 
 
-def deadly(job):
-    os.kill(os.getpid(), signal.SIGKILL)
+def dying(which, job):
+    """As `fuse`, but for each result named, or strip of it, the first process dies after a row."""
+    name = f"{Path(job.out).name} {job.strip}"
+    rows = Path(job.out).parent.parent / f"rows of {name}"
+
+    def on_row(number, _):
+        first = not rows.exists()
+        with rows.open("a") as file:
+            file.write(f"{number} ")
+        if first and name in which:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    cut = {"strips": job.strips, "strip": job.strip}
+    fuse_files(Local(), job.ms, job.pan, job.out, WV3, on_row=on_row, **cut, **SETTINGS)
+    return {}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes, which a task may end twice."""
+    import dask
+    from distributed import LocalCluster
+
+    given = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    with dask.config.set({"distributed.scheduler.allowed-failures": 2}), LocalCluster(**given) as c:
+        yield c.scheduler_address
 
 
 @pytest.fixture
-def archive(tmp_path):
-    """A list of scenes that all differ."""
+def archive(tmp_path, scene):
+    """A list of scenes that all differ, the last of them in strips."""
 
-    def archive(number):
-        scene = simulate_scene(128, seed=3)
+    def archive(number, strips=""):
         rows = []
         for i in range(number):
-            part = scene.crop(slice(4 * i, 4 * i + 24), slice(16, 48))
+            part = scene.crop(slice(8 * i, 8 * i + 32), slice(16, 32))
             write_tif(tmp_path / f"ms{i}.tif", part.ms, 1.2)
             write_tif(tmp_path / f"pan{i}.tif", part.pan[None], 0.3)
-            rows.append(f"ms{i}.tif,pan{i}.tif,out/{i}.tif")
+            cut = strips if i == number - 1 else ""
+            rows.append(f"ms{i}.tif,pan{i}.tif,out/{i}.tif,{cut}")
         path = tmp_path / "scenes.csv"
-        path.write_text("\n".join(["ms,pan,out", *rows]))
+        path.write_text("\n".join(["ms,pan,out,strips", *rows]))
         return path
 
     return archive
 
 
-def alone(job, path):
-    fuse_files(Local(), job.ms, job.pan, path, WV3, **SETTINGS)
-    with rasterio.open(path) as file:
-        return file.read()
-
-
-def images(jobs):
-    for job in jobs:
-        with rasterio.open(job.out) as file:
-            yield file.read()
-
-
 @pytest.mark.slow
-def test_a_killed_worker_loses_nothing(archive, tmp_path):
-    from distributed import LocalCluster
-
-    jobs = read_jobs(archive(8), "wv3")
-    expected = [alone(job, tmp_path / f"alone{i}.tif") for i, job in enumerate(jobs)]
-    with LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=None, memory_limit=0
-    ) as cluster:
-        killed = []
-
-        def kill():
-            worker = random.Random(0).choice(list(cluster.workers.values()))
-            killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
-
-        threading.Timer(1.0, kill).start()
-        report = fuse_archive(
-            slow, jobs, tmp_path / "report.csv", scheduler=cluster.scheduler_address
-        )
-    assert killed
-    assert [*report["state"]] == ["fused"] * 8
-    for image, other in zip(images(jobs), expected, strict=True):
-        np.testing.assert_array_equal(image, other)
+def test_killed_workers_lose_nothing(archive, tmp_path, cluster):
+    """A scene and a strip go on in another process, and the files are those of one process."""
+    jobs = read_jobs(archive(3, strips=2), "wv3")
+    task = partial(dying, ["1.tif None", "2.tif 1"])
+    report = fuse_archive(task, jobs, tmp_path / "report.csv", scheduler=cluster)
+    assert [*report["state"]] == ["fused"] * 3
+    rows = {path.name: path.read_text() for path in tmp_path.glob("rows of *")}
+    assert rows == {
+        "rows of 0.tif None": "1 2 3 4 ",
+        "rows of 1.tif None": "1 2 3 4 ",
+        "rows of 2.tif 0": "1 2 ",
+        "rows of 2.tif 1": "1 2 ",
+    }
+    for job in jobs:
+        alone = fuse_files(Local(), job.ms, job.pan, tmp_path / "alone.tif", WV3, overwrite=True,
+                           **SETTINGS)  # fmt: skip
+        assert Path(job.out).read_bytes() == alone.read_bytes()
     assert not [*(tmp_path / "out").glob(".*")]
 
 
 @pytest.mark.slow
-def test_the_report_says_how_each_scene_fared_and_a_second_call_does_the_rest(archive, tmp_path):
-    jobs = read_jobs(archive(4), "wv3")
+def test_the_report_says_how_each_scene_fared_and_a_second_call_does_the_rest(
+    archive, tmp_path, cluster
+):
+    jobs = read_jobs(archive(3, strips=9), "wv3")
     truth = (tmp_path / "pan1.tif").read_bytes()
     (tmp_path / "pan1.tif").write_bytes(b"no raster")
-    blocked = tmp_path / "out"
     path = tmp_path / "report.csv"
-    report = fuse_archive(slow, jobs, path, workers=2)
-    assert [*report["state"]] == ["fused", "refused", "fused", "fused"]
+    report = fuse_archive(fuse, jobs, path, scheduler=cluster)
+    assert [*report["state"]] == ["fused", "refused", "refused"]
     assert "pan1.tif" in report["reason"][1]
-    assert [*report["bands"].dropna()] == [8, 8, 8]
-    assert report["seconds"].between(0.05, 60).all()
+    assert "at most 4 strips" in report["reason"][2]
+    assert [*report["bands"].dropna()] == [8]
+    assert report["seconds"].between(0, 60).all()
     with path.open() as file:
         assert [row["state"] for row in csv.DictReader(file)] == [*report["state"]]
 
     (tmp_path / "pan1.tif").write_bytes(truth)
-    made = {file.name: file.stat().st_mtime_ns for file in blocked.iterdir()}
-    again = fuse_archive(slow, jobs, path, workers=1)
-    assert [*again["state"]] == ["fused"] * 4
-    assert [*again["seconds"][[0, 2, 3]]] == [*report["seconds"][[0, 2, 3]]]
+    made = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
+    jobs = read_jobs(archive(3, strips=3), "wv3")
+    again = fuse_archive(fuse, jobs, path, scheduler=cluster)
+    assert [*again["state"]] == ["fused"] * 3
+    assert again["seconds"][0] == report["seconds"][0]
     for name, when in made.items():
-        assert (blocked / name).stat().st_mtime_ns == when
-    assert [*fuse_archive(slow, jobs, path)["state"]] == ["fused"] * 4
+        assert (tmp_path / "out" / name).stat().st_mtime_ns == when
+    assert [*fuse_archive(fuse, jobs, path)["state"]] == ["fused"] * 3
 
 
 @pytest.mark.slow
-def test_a_scene_that_ends_every_process_is_given_up(archive, tmp_path):
+def test_a_scene_that_ends_every_process_is_given_up(archive, tmp_path, cluster):
+    from tests.support.deadly import deadly
+
     jobs = read_jobs(archive(1), "wv3")
-    report = fuse_archive(deadly, jobs, tmp_path / "report.csv", workers=1)
+    report = fuse_archive(deadly, jobs, tmp_path / "report.csv", scheduler=cluster)
     assert [*report["state"]] == ["lost"]
 
 
@@ -140,6 +141,7 @@ def test_a_scene_that_ends_every_process_is_given_up(archive, tmp_path):
         ("ms,pan,out\na,,c", "line 2, names no pan"),
         ("ms,pan,out\na,b,c\nd,e,c", "result of two scenes"),
         ("ms,pan,out,sensor\na,b,c,wv9", "unknown sensor 'wv9'"),
+        ("ms,pan,out,strips\na,b,c,0", "line 2: strips are a number from 1 on, got '0'"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path, text, said):
@@ -165,7 +167,7 @@ def test_a_scheduler_that_is_not_there_is_named(archive, tmp_path, monkeypatch):
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(DataError, match="no scheduler answers at tcp://127.0.0.1:9"),
     ):
-        fuse_archive(slow, jobs, tmp_path / "r.csv", scheduler="tcp://127.0.0.1:9")
+        fuse_archive(fuse, jobs, tmp_path / "r.csv", scheduler="tcp://127.0.0.1:9")
 
 
 def test_a_file_that_is_no_report_stays(archive, tmp_path):
@@ -173,7 +175,7 @@ def test_a_file_that_is_no_report_stays(archive, tmp_path):
     path = tmp_path / "notes.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no report"):
-        fuse_archive(slow, jobs, path)
+        fuse_archive(fuse, jobs, path)
     assert path.read_text() == "a,b\n1,2\n"
 
 
@@ -204,7 +206,13 @@ def test_what_does_not_go_with_a_list_is_refused(archive, capsys, more, said):
     assert said in capsys.readouterr().err
 
 
+def test_a_scene_in_strips_is_not_adapted(archive, capsys):
+    given = ["--list", str(archive(1, strips=2)), "--sensor", "wv3", "--adapt"]
+    assert main(["fuse", *given]) == 2
+    assert "dcfnet adapt" in capsys.readouterr().err
+
+
 def test_without_dask_it_is_said_what_to_install(archive, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DataError, match=r"pip install 'dcfnet\[archive\]'"):
-        fuse_archive(slow, read_jobs(archive(1), "wv3"), tmp_path / "report.csv")
+        fuse_archive(fuse, read_jobs(archive(1), "wv3"), tmp_path / "report.csv")

@@ -268,6 +268,7 @@ def test_tags_scales_and_units_of_ms_describe_the_result(quick, files, tmp_path)
         file.update_tags(AREA_OR_POINT="Point")
     with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         tags = {"TIFFTAG_COPYRIGHT": "(c) someone", "mission": "own", "AREA_OR_POINT": "Point"}
+        tags["TIFFTAG_SOFTWARE"] = "dcfnet (torch)"
         assert file.tags() == tags
         assert file.tags(2)["wavelength"] == "480" and "STATISTICS_MEAN" not in file.tags(2)
         assert file.scales == (0.01,) * 8 and file.offsets == (1.0,) * 8

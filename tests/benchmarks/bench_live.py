@@ -1,0 +1,85 @@
+"""How long the network in the page takes, in Chromium, and how long the page does not answer.
+
+    python -m tests.benchmarks.bench_live [--repeats 5] [--json FILE]
+
+A new page for every repeat: loading and starting the network of a quarter of the width, a patch of
+64 x 64, the maps of all its parts for one band, and 256 x 256 pixels. Times are the page's, with
+the way to its worker and back.
+"""
+
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from tqdm import tqdm
+
+from dcfnet.show.live import networks, write
+from tests.benchmarks.report import parser, report
+
+PAGE = Path(__file__).parents[1] / "show" / "live" / "page.html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+STEPS = """async () => {
+    const times = {}, pauses = {};
+    async function timed(name, work) {
+        tasks.length = 0;
+        const start = performance.now();
+        await work();
+        times[name] = (performance.now() - start) / 1000;
+        await new Promise((done) => setTimeout(done, 100)); // until what was seen is reported
+        pauses[name] = Math.max(0, ...tasks) / 1000;
+    }
+    const noise = (...shape) => ({ shape,
+        data: Float32Array.from({ length: shape.reduce((a, b) => a * b) },
+            () => Math.random() * 2047) });
+    const square = (n) => [noise(n, n), noise(8, n / 4, n / 4)];
+    await timed("start", async () => { net = await dcfnetLive.load("narrow"); });
+    await timed("first 64 x 64", () => net.fuse(...square(64)));
+    await timed("64 x 64", () => net.fuse(...square(64)));
+    await timed("maps of all parts", () => net.maps(4));
+    await timed("256 x 256", () => net.fuseWhole(...square(256)));
+    return { times, pauses };
+}"""
+
+
+def measure(repeats: int) -> dict:
+    """Medians over pages."""
+    found = []
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
+        site = Path(home)
+        write(site / "_static", networks())
+        shutil.copy(PAGE, site)
+        browser = driver.chromium.launch(
+            executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
+            args=["--no-sandbox", "--disable-gpu"],
+        )
+        for _ in tqdm(range(repeats), desc="pages", leave=False):
+            page = browser.new_page()
+            page.goto((site / PAGE.name).as_uri())
+            found.append(page.evaluate(STEPS))
+            page.close()
+        version = browser.version
+        browser.close()
+
+    def medians(kind: str) -> dict[str, float]:
+        each = [one[kind] for one in found]
+        return {name: round(statistics.median(e[name] for e in each), 3) for name in each[0]}
+
+    return {
+        "network": "narrow",
+        "browser": f"Chromium {version}",
+        "repeats": repeats,
+        "median_seconds": medians("times"),
+        "median_longest_pause_seconds": medians("pauses"),
+    }
+
+
+def main() -> None:
+    """Measures and reports."""
+    given = parser(__doc__, repeats=5).parse_args()
+    report(measure(given.repeats), given.json)
+
+
+if __name__ == "__main__":
+    main()

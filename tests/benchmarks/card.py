@@ -1,0 +1,166 @@
+"""On a graphics card, in eight minutes: a training step, a whole scene, Grad-CAM, against eager.
+
+    python -m tests.benchmarks.card [--minutes 8] [--small] [--json FILE]
+
+Every way is measured by turns with plain eager float32 on the same device, for its share of the
+time. TensorFloat-32 stays off in the plain way, as torch has it. ``--small`` takes a narrow network
+and small images: that all of it runs can be seen without a card.
+"""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from dcfnet.fusion.tiled import fuse_scene, plan_tiles, read_tile
+from dcfnet.fusion.tiles import OVERLAP, TILE
+from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.source import SceneSource
+from dcfnet.imagery.tensors import as_tensor
+from dcfnet.inside.gradcam import GradCAM
+from dcfnet.networks import build_network
+from dcfnet.training.machine import describe
+from tests.benchmarks.bench_gradcam import captum, figure2
+from tests.benchmarks.bench_training import SHAPES, wait
+from tests.benchmarks.report import parser, report
+
+Ways = dict[str, Callable[[], object]]
+
+
+class Capture:
+    """A training step of fixed shapes: eager, compiled, or replayed as a CUDA graph."""
+
+    def __init__(self, width: float, batch: int, device: torch.device, kind: str) -> None:
+        torch.manual_seed(0)
+        fast = kind != "plain"
+        self.bf16 = "bf16" in kind
+        layout = torch.channels_last if fast else torch.contiguous_format
+        self.model = build_network("dcfnet", width=width).to(device, memory_format=layout)
+        mode = "max-autotune-no-cudagraphs" if device.type == "cuda" else "default"
+        self.run = torch.compile(self.model, mode=mode) if "compiled" in kind else self.model
+        cuda = device.type == "cuda"
+        options = {"fused": True, "capturable": "graph" in kind} if cuda and fast else {}
+        self.adam = torch.optim.Adam(self.model.parameters(), 1e-3, **options)
+        self.images = [
+            torch.rand(batch, c, n, n, device=device).contiguous(memory_format=layout)
+            for c, n in SHAPES.values()
+        ]
+        self.device = device
+        self.graph = self._captured() if "graph" in kind else None
+
+    def step(self) -> None:
+        pan, ms, lms, gt = self.images
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = torch.nn.functional.mse_loss(self.run(pan, ms, lms).float(), gt)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self.adam.step()
+
+    def _captured(self) -> torch.cuda.CUDAGraph:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step()
+        return graph
+
+    def __call__(self) -> None:
+        self.graph.replay() if self.graph else self.step()
+
+
+def training(width: float, batch: int, device: torch.device) -> Ways:
+    kinds = ["plain", "fp32", "bf16", "bf16, compiled"]
+    if device.type == "cuda":
+        kinds += ["bf16, graph", "bf16, compiled, graph"]
+    return {kind: Capture(width, batch, device, kind) for kind in kinds}
+
+
+def scene(width: float, size: int, device: torch.device) -> Ways:
+    scene = load_scene().crop(slice(0, size // 4), slice(0, size // 4))
+    model = build_network("dcfnet", width=width).to(device).eval()
+    source = SceneSource(scene)
+    rows, cols = plan_tiles(source, TILE, OVERLAP)
+
+    def plainly() -> None:
+        with torch.no_grad():
+            for row in rows:
+                for col in cols:
+                    ms, lms, pan, _ = read_tile(source, row, col)
+                    images = (
+                        as_tensor(x[None], scene.sensor, device) for x in (pan[None], ms, lms)
+                    )
+                    model(*images).cpu()
+
+    def ours(precision: str) -> Callable[[], object]:
+        return lambda: fuse_scene(model, scene, device=str(device), precision=precision)
+
+    return {"plain": plainly, "fp32": ours("fp32"), "bf16": ours("bf16")}
+
+
+def gradcam(width: float, device: torch.device) -> Ways:
+    model = build_network("dcfnet", width=width).to(device).eval()
+    layers = figure2(model)
+    images = [torch.rand(1, c, n, n, device=device) for c, n in list(SHAPES.values())[:3]]
+
+    def maps() -> None:
+        with GradCAM(model, layers) as cam:
+            cam(*images)
+            cam.maps()
+
+    return {"plain": lambda: captum(model, layers, images), "GradCAM": maps}
+
+
+def by_turns(ways: Ways, seconds: float, device: torch.device) -> dict:
+    """Medians of at least three turns, or of what the time allows."""
+    end = time.monotonic() + seconds
+    for name, way in [*ways.items()]:
+        try:
+            way()  # warms up, compiles
+        except Exception as error:
+            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            del ways[name]
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    while len(times["plain"]) < 3 or (time.monotonic() < end and len(times["plain"]) < 100):
+        for name, way in ways.items():
+            wait(device)
+            start = time.perf_counter()
+            way()
+            wait(device)
+            times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "turns": len(times["plain"]),
+        "median_seconds": {name: round(value, 5) for name, value in medians.items()},
+        "plain_to_this": {n: round(medians["plain"] / v, 2) for n, v in medians.items()},
+    }
+
+
+def main() -> None:
+    """Measures and reports."""
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=8)
+    options.add_argument("--small", action="store_true", help="see whether all of it runs")
+    given = options.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    width, batch, size = (0.125, 2, 256) if given.small else (1.0, 32, 3328)
+    turn = 60 * given.minutes / 3
+    with contextlib.suppress(AttributeError):
+        torch._dynamo.config.cache_size_limit = 32
+    result = {
+        "device": describe(device),
+        "small": given.small,
+        "training step": by_turns(training(width, batch, device), turn, device),
+        "scene": by_turns(scene(width, size, device), turn, device),
+        "Grad-CAM": by_turns(gradcam(width, device), turn, device),
+    }
+    report(result, given.json)
+
+
+if __name__ == "__main__":
+    main()
