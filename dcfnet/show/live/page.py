@@ -96,7 +96,9 @@ class LivePage:
             widget = KernelPage(
                 self._around(""), _scripts() + _source("live/kernel.js"), self.models
             )
-            bundle |= widget._repr_mimebundle_()[0]
+            drawn = widget._repr_mimebundle_()
+            assert drawn is not None  # ipywidgets says None where it is not shown
+            bundle |= drawn[0]
         display(bundle, raw=True)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
