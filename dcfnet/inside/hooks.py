@@ -121,7 +121,7 @@ def resumed(model: nn.Module, part: str, *inputs: Tensor) -> Iterator[None]:
             # Who passes again, further on, may return something else there.
             if passed.count(module) == 1 and isinstance(output, Tensor):
                 # A copy, because what follows may write into it.
-                module.forward = lambda *_, output=output: output.clone()  # type: ignore[method-assign]
+                module.forward = lambda *_, output=output: output.clone()
                 stack.callback(delattr, module, "forward")
         yield
 
