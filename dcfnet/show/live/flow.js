@@ -1,7 +1,7 @@
 // A fusion or a PCFT as a flow of maps, joined by ribbons as wide as what they carry. See flow.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, bytes, decoded, quantile, picture, coloured, scaled, pointed,
+  const { element, chooser, buttons, bytes, decoded, quantile, quantiles, picture, coloured, scaled, pointed,
     panel, runner, latest, regionTools } = root.dcfnetPages;
   const SVG = "http://www.w3.org/2000/svg";
   const OUT = { l: [-1, 0], r: [1, 0], t: [0, -1], b: [0, 1] };
@@ -15,10 +15,11 @@
     const tables = Object.fromEntries(Object.entries(data.colours).map(([k, v]) => [k, bytes(v)]));
     const state = { patch: data.first, show: `${sensor.rgb[0]}`, scale: "own", reading: "signed",
       hook: "arrives", look: "0", part: data.chosen };
-    const decode = (patch) => Object.fromEntries(Object.entries(patch.maps).map(([part, it]) =>
-      [part, { channels: it.channels, ...decoded(it.features), features: decoded(it.features).data,
-        signed: it.signed.map((map) => decoded(map).data) }]));
-    const stored = {}; // by patch, what has come with the page
+    const stored = new Map(); // of what has come with the page, what has been needed
+    function decodedOnce(map) {
+      if (!stored.has(map)) stored.set(map, decoded(map));
+      return stored.get(map);
+    }
     const size = decoded(data.patches[state.patch].pan).shape;
     let net = null;
     let fused = ""; // the patch that the network has seen last
@@ -39,11 +40,12 @@
     const refresh = latest(async () => {
       const maps = asked();
       if (!region.mask && state.reading !== "before") {
-        stored[state.patch] ??= decode(data.patches[state.patch]);
-        found = Object.fromEntries(Object.entries(stored[state.patch]).map(([part, it]) => [part,
-          { ...it, maps: maps.map((bands) => (bands.length === 1 ? it.signed[bands[0]]
-            : it.features.map((_, i) => bands.reduce((sum, band) => sum + it.signed[band][i], 0))))
-          }]));
+        found = Object.fromEntries(Object.entries(data.patches[state.patch].maps).map(([part, it]) => {
+          const { shape, data: features } = decodedOnce(it.features);
+          const summed = (bands) => bands.map((band) => decodedOnce(it.signed[band]).data)
+            .reduce((one, other) => one.map((value, i) => value + other[i]));
+          return [part, { channels: it.channels, shape, features, maps: maps.map(summed) }];
+        }));
         return draw();
       }
       if (!net) return run.say("Load the network: it answers then.");
@@ -88,7 +90,7 @@
       if (inColour()) {
         const three = maps.map((map) => {
           const values = map.map((value) => Math.max(value, 0));
-          const [low, high] = data.quantiles.map((share) => quantile(values, share));
+          const [low, high] = quantiles(values, data.quantiles);
           return values.map((value) => (255 * (value - low)) / (high - low || 1));
         });
         picture(canvas, ...shape, (i) => three.map((values) => values[i]));

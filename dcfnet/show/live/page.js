@@ -44,22 +44,29 @@
   // --- Numbers ------------------------------------------------------------------------------
 
   function bytes(text) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   }
 
   // What page.py's coded() or halves() wrote.
   function decoded({ shape, step, steps, data }) {
-    if (steps) return { shape, data: Float32Array.from(new Int8Array(bytes(data).buffer),
-      (value) => value * steps[value > 0 ? 1 : 0]) };
+    if (steps) {
+      const out = Float32Array.from(new Int8Array(bytes(data).buffer));
+      for (let i = 0; i < out.length; i++) out[i] *= steps[out[i] > 0 ? 1 : 0];
+      return { shape, data: out };
+    }
     const whole = new Int16Array(bytes(data).buffer);
     return { shape, data: step === 1 ? Float32Array.from(whole)
       : Float32Array.from(whole, (value) => value * step) };
   }
 
-  function quantile(values, share) {
+  function quantiles(values, shares) {
     const sorted = Float32Array.from(values).sort();
-    return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+    return shares.map((share) =>
+      sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
   }
+
+  const quantile = (values, share) => quantiles(values, [share])[0];
 
   // --- Pictures -----------------------------------------------------------------------------
 
@@ -69,9 +76,10 @@
     canvas.height = rows;
     const context = canvas.getContext("2d");
     const image = context.createImageData(cols, rows);
-    for (let i = 0; i < rows * cols; i++) {
-      const [red, green, blue] = colourOf(i);
-      image.data.set([red, green, blue, 255], 4 * i);
+    for (let i = 0, at = 0; i < rows * cols; i++) {
+      const colour = colourOf(i);
+      for (let k = 0; k < 3; k++) image.data[at++] = colour[k];
+      image.data[at++] = 255;
     }
     context.putImageData(image, 0, 0);
   }
@@ -208,6 +216,6 @@
     }
   }
 
-  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, picture, natural,
-    coloured, panel, pointed, scaled, runner, latest, mountAll });
+  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, quantiles,
+    picture, natural, coloured, panel, pointed, scaled, runner, latest, mountAll });
 })(window);

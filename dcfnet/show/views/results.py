@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bokeh.models import ColumnDataSource, LayoutDOM, LinearColorMapper
 from matplotlib import colormaps
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
 from dcfnet.show.views.panels import (
     PALETTES,
@@ -24,6 +25,7 @@ from dcfnet.show.views.panels import (
     frame,
     side_by_side,
     titled,
+    words,
 )
 from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import call, respond, when_shown
@@ -31,6 +33,7 @@ from dcfnet.show.views.view import call, respond, when_shown
 __all__ = ["photographs", "two_results"]
 
 WIDTH = 360  # pixels, of each of the two
+SMALL = 128  # pixels of a side, below which an image is shown whole
 
 
 def photographs(
@@ -70,7 +73,8 @@ def photographs(
         plot.image_url("url", source=source, x=0, y=0, w=width, h=height, anchor="top_left")
         return Panel(titled(title, plot, max_width=WIDTH), plot, source, store)
 
-    return _beside(panel, list(pictures), _named(list(pictures), first, second))
+    shown = _named(list(pictures), first, second)
+    return _beside(panel, list(pictures), shown, list(pictures.values()))
 
 
 def two_results(
@@ -122,7 +126,7 @@ def two_results(
     scale = colour_scale(mapper, 2 * WIDTH)
     when_shown(scale, call("drawScale", scale=scale, mapper=mapper))
     return column(
-        _beside(panel, options, shown),
+        _beside(panel, options, shown, frames),
         titled(f"Error ({unit})", scale, max_width=2 * WIDTH),
         sizing_mode="stretch_width",
     )
@@ -138,9 +142,15 @@ def _named(names: Sequence[str], first: str | None, second: str | None, *others:
 
 
 def _beside(
-    make: Callable[[str, Panel | None], Panel], options: Sequence[str], shown: Sequence[int]
+    make: Callable[[str, Panel | None], Panel],
+    options: Sequence[str],
+    shown: Sequence[int],
+    images: Sequence[npt.NDArray[np.uint8]],
 ) -> LayoutDOM:
-    """Two panels over one store, each with a control that chooses its image."""
+    """Two panels over one store, each with a control that chooses its image.
+
+    A large image opens where the two that are shown differ most: as a whole they look alike.
+    """
     panels: list[Panel] = []
     selects = []
     for title, at in zip(("Left", "Right"), shown, strict=True):
@@ -151,9 +161,33 @@ def _beside(
         when_shown(panel.figure, show)
         panels.append(panel)
         selects.append(select)
+    below = []
+    if min(images[0].shape[:2]) >= SMALL:
+        (top, bottom), (left, right) = _where_they_differ(*(images[at] for at in shown))
+        panels[0].figure.x_range.update(start=left, end=right)
+        panels[0].figure.y_range.update(start=bottom, end=top)
+        hint = "Opened where the two differ most. On an image, the key 0 shows all of it, plus and "
+        below = [words(f"{hint}minus zoom; drag to move.", "dcf-muted")]
     return column(
-        controls(*selects), side_by_side(*panels, narrow=True), sizing_mode="stretch_width"
+        controls(*selects),
+        side_by_side(*panels, narrow=True),
+        *below,
+        sizing_mode="stretch_width",
     )
+
+
+def _where_they_differ(
+    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
+) -> list[tuple[float, float]]:
+    """First and end row, first and end column of a third of the image, each way."""
+    grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
+    sides = [size // 3 for size in one.shape[:2]]
+    apart = uniform_filter(np.abs(grey[0] - grey[1]), sides)
+    inner = tuple(
+        slice(side // 2, size - side // 2) for side, size in zip(sides, apart.shape, strict=True)
+    )
+    first = np.unravel_index(apart[inner].argmax(), apart[inner].shape)
+    return [(float(at), float(at + side)) for at, side in zip(first, sides, strict=True)]
 
 
 def _webp(image: npt.NDArray[np.uint8]) -> str:

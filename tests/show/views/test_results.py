@@ -119,3 +119,21 @@ def test_a_photograph_takes_little_of_the_page():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("make", ["results", "photographs"])
+def test_large_images_open_where_they_differ(make):
+    from bokeh.plotting import figure
+
+    one = np.full((150, 180, 3), 90, np.uint8)
+    other = one.copy()
+    other[90:110, 20:40] = 200
+    pictures = {"EXP": one, "DCFNet": other}
+    if make == "results":
+        layout = ex.two_results(pictures, {"EXP": np.ones((150, 180))}, unit="DN")
+    else:
+        layout = ex.photographs(pictures)
+    plot = next(it for it in layout.select({"type": figure}) if "dcf-image" in it.tags)
+    assert plot.x_range.start <= 20 < 40 <= plot.x_range.end == plot.x_range.start + 60
+    assert plot.y_range.end <= 90 < 110 <= plot.y_range.start == plot.y_range.end + 50
+    assert (plot.x_range.reset_start, plot.x_range.reset_end) == (0, 180)
