@@ -15,6 +15,8 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from dcfnet.imagery.simulated.camera import simulate_scene
+
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
@@ -36,6 +38,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # One worker begins with building the book, that is with its chapters, as many at once as
         # there are cores; the others take its further tests from it.
         items.sort(key=lambda item: "book" not in getattr(item, "fixturenames", ()))
+
+
+@functools.cache
+def simulated():
+    """The simulated scene, which takes seconds to make, once in each process."""
+    scene = simulate_scene()
+    for image in (scene.ms, scene.pan, scene.truth, scene.mask):
+        image.flags.writeable = False  # it is also everybody else's
+    return scene
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_simulated_scene() -> Iterator[None]:
+    """`load_scene("simulated")` makes no other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcfnet.imagery.catalogue.simulate_scene", simulated)
+        yield
 
 
 @pytest.fixture(scope="session")

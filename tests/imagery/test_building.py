@@ -47,8 +47,11 @@ def test_a_full_disk_ends_the_command_with_one_line_and_leaves_nothing(tmp_path)
     code = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 from dcfnet import cli
+from dcfnet.imagery import catalogue
+town = catalogue.simulate_scene
+catalogue.simulate_scene = lambda: town(256)  # smaller, and sooner there
 sys.exit(cli.main(["data", "--scene", "simulated"]))
 """
     old = tmp_path / "simulated" / "train.h5"

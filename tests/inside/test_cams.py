@@ -4,16 +4,16 @@ import torch
 from torch import nn
 
 from dcfnet.imagery.sensors import WV3
-from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside.cams import PatchCams, part_table, pcft_parts, pictured, transfer_part
 from dcfnet.inside.gradcam import GradCAM
 from dcfnet.networks import build_network
+from tests.conftest import simulated
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return reduce_resolution(simulate_scene())
+    return reduce_resolution(simulated())
 
 
 @pytest.fixture(scope="module")

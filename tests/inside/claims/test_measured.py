@@ -22,6 +22,7 @@ from dcfnet.inside.claims.trained import Trained
 from dcfnet.measure.metrics import evaluate
 from dcfnet.networks import build_network, save_weights
 from dcfnet.networks.one_pass import fuse
+from tests.conftest import simulated
 from tests.inside.claims.conftest import network, patches, record
 
 PARTS = ("pcft1", "pcft2")
@@ -120,7 +121,7 @@ def test_classical_methods_are_measured_on_the_same_ground():
 
 @pytest.mark.slow
 def test_a_dcfnet_is_measured_twice(tmp_path):
-    sample = reduce_resolution(simulate_scene(512))
+    sample = reduce_resolution(simulated())
     save_weights(network(), tmp_path / "dcfnet/weights.safetensors")
     found = measure("dcfnet", {"one": sample}, tmp_path)
     assert found.again.keys() == {key for key in found.first if key[0] != "test"}

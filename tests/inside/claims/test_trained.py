@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside.claims import trained as units
 from dcfnet.inside.claims.trained import (
@@ -15,12 +14,13 @@ from dcfnet.inside.claims.trained import (
 )
 from dcfnet.inside.gradcam import GradCAM
 from dcfnet.inside.hooks import activations
+from tests.conftest import simulated
 from tests.inside.claims.conftest import network, patches
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return reduce_resolution(simulate_scene(512))
+    return reduce_resolution(simulated())
 
 
 def test_patches_are_those_of_the_folds_test_region(sample):
