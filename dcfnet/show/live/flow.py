@@ -190,7 +190,7 @@ def pcft_flow(
         _Ribbon([(x1, "b", 0.6), (v, "l", 0.5)], [(x1, "b", 0.7), (v, "t", 0.7)], half, x1),
         _Ribbon(across(s, small), downwards(s, small), half, s),
         _Ribbon(downwards(small, u), downwards(small, u), quarter, small, of_s),
-        _Ribbon(across("MS", u), [("MS", "b", 0.2), (u, "r", 0.3)], "#8a8a8a", ms, of_ms),
+        _Ribbon(across("MS", u), [("MS", "l", 0.8), (u, "t", 0.8)], "#8a8a8a", ms, of_ms),
         _Ribbon([(u, "b", 0.5), (x2, "l", 0.3)], downwards(u, x2), quarter, u, b),
         _Ribbon([(v, "r", 0.6), (x2, "l", 0.6)], [(v, "l", 0.7), (x2, "r", 0.7)], quarter, v, a),
     ]
@@ -199,7 +199,7 @@ def pcft_flow(
         "branch 2 leaves, each step with its map. Choose patch, map and scale; choose a part to "
         "see it large."
     )
-    drawing = _Drawing(nodes, ribbons, picture=("2 / 3", "4 / 2"), chosen=s, width=870)
+    drawing = _Drawing(nodes, ribbons, picture=("2 / 3", "4 / 2"), chosen=s, width=846)
     return _page(model, patches, drawing, first, network, alt)
 
 
