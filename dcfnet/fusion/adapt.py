@@ -6,6 +6,7 @@ is lost elsewhere. Every scene is its own training set one scale down (`dcfnet.f
 What is learnt there has to hold at the scale of the scene. Batch normalisation that goes on as in
 training does not let it: it comes to depend on the statistics of small patches one scale down. So
 it gets those of the scene as it is (`dcfnet.fusion.norms`), and keeps them while all weights learn.
+To keep them is what counts; with those of its training kept DCFNet came out alike.
 """
 
 from __future__ import annotations
