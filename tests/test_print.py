@@ -18,7 +18,7 @@ def printed(book, chromium, tmp_path_factory):
     """A few pages of the book, which has been executed, in one PDF."""
     folder = tmp_path_factory.mktemp("print")
     toc = folder / "toc.yml"
-    pages = ["book/07_convergence", "book/api", "book/glossary", "book/references"]
+    pages = ["book/08_convergence", "book/api", "book/glossary", "book/references"]
     toc.write_text(
         yaml.safe_dump(
             {
