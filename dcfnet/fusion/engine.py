@@ -7,6 +7,7 @@ and stores weights and values between in blocks that suit the processor.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,9 @@ class OpenVINO:
 
         shapes = ((1, 32), (model.bands, 8), (model.bands, 32))
         images = [torch.zeros(1, bands, side, side) for bands, side in shapes]
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            # Tracing notes each check of a shape; all tiles have one, and the result is tested.
+            warnings.simplefilter("ignore")
             traced = torch.jit.trace(model.fused_for_inference().cpu(), images, check_trace=False)
         # As `openvino.convert_model` does it, which may also report its use to its makers.
         reader = FrontEndManager().load_by_framework("pytorch")

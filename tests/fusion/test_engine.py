@@ -18,6 +18,7 @@ openvino = pytest.mark.skipif(
 
 
 @openvino
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["dcfnet", "fusionnet", "pnn"])
 def test_openvino_gives_what_torch_gives(network, scene, name):
     torch.manual_seed(0)
