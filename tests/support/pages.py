@@ -78,3 +78,20 @@ def wait_until(page, condition, seconds=120):
             return
         assert not page.wrong
     raise TimeoutError(condition)
+
+
+def settled(page):
+    """Waits until the view, which the page's script calls `piece`, has answered."""
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")
+    wait_until(page, "!piece.hasAttribute('aria-busy')")
+
+
+def choose(page, title, value):
+    """Sets the control with a title, and waits for the view's answer."""
+    page.evaluate(
+        "((title, value) => { const label = [...document.querySelectorAll('.dcf-choice')]"
+        ".find((it) => it.firstChild.textContent.trim() === title);"
+        " const select = label.querySelector('select'); select.value = value;"
+        f" select.dispatchEvent(new Event('change')); }})({title!r}, {value!r})"
+    )
+    settled(page)

@@ -12,7 +12,7 @@ from dcfnet.measure.metrics import ergas
 from dcfnet.show.live import apart, rounded
 from dcfnet.show.live.apart import altered
 from dcfnet.show.live.page import coded
-from tests.support.pages import click, shown, wait_until
+from tests.support.pages import choose, click, settled, shown, wait_until
 
 GATE = "stage3.fusion.transfers.{}"
 
@@ -93,21 +93,6 @@ def test_a_reader_finds_what_the_discoveries_say(page, pieces):
             read = float(page.evaluate("piece.dataset.ergas"))
             assert read == pytest.approx(numbers["shifted"], rel=2e-3)
     assert not page.wrong
-
-
-def settled(page):
-    page.evaluate("new Promise((done) => setTimeout(done, 100))")
-    wait_until(page, "!piece.hasAttribute('aria-busy')")
-
-
-def choose(page, title, value):
-    page.evaluate(
-        "((title, value) => { const label = [...document.querySelectorAll('.dcf-choice')]"
-        ".find((it) => it.firstChild.textContent.trim() === title);"
-        " const select = label.querySelector('select'); select.value = value;"
-        f" select.dispatchEvent(new Event('change')); }})({title!r}, {value!r})"
-    )
-    settled(page)
 
 
 def test_a_region_is_drawn_and_an_image_closed_as_torch_does(pieces, opened_in, models, patches):

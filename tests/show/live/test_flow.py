@@ -13,7 +13,7 @@ from dcfnet.networks import build_network
 from dcfnet.networks.bricks import normalise
 from dcfnet.show.live import fusion_flow, pcft_flow
 from dcfnet.show.live.page import halves
-from tests.support.pages import click, shown, wait_until
+from tests.support.pages import choose, click, shown, wait_until
 
 CARD = "button[data-part='{}']"
 T02 = transfer_part(2, 0)
@@ -91,17 +91,6 @@ def test_a_ribbon_is_as_wide_as_what_passes(fusion, pcft, models, named):
     for part, factor in (("pcft2.down1", a), ("pcft2.channel_fusion", b)):
         term = factor * cams.activations(part).std(correction=0)
         assert found[part] == pytest.approx(float(term), rel=1e-3)
-
-
-def choose(page, title, value):
-    page.evaluate(
-        "((title, value) => { const label = [...document.querySelectorAll('.dcf-choice')]"
-        ".find((it) => it.firstChild.textContent.trim() === title);"
-        " const select = label.querySelector('select'); select.value = value;"
-        f" select.dispatchEvent(new Event('change')); }})({title!r}, {value!r})"
-    )
-    page.evaluate("new Promise((done) => setTimeout(done, 100))")
-    wait_until(page, "!piece.hasAttribute('aria-busy')")
 
 
 def top(page):
