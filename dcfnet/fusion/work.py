@@ -227,11 +227,11 @@ class WorkRaster:
 
 def _mosaic(strips: Sequence[WorkRaster]) -> tuple[str, tuple[int, int, int]]:
     """A VRT of the strips' rasters, one below the other, and its shape."""
-    (bands, _, width), kind = strips[0].shape, strips[0].dtype.name
+    (bands, _, width), name = strips[0].shape, strips[0].dtype.name
+    kind = {"uint8": "Byte"}.get(name, name)
     height = sum(strip.shape[1] for strip in strips)
     vrt = Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     for band in range(1, bands + 1):
-        kind = {"uint8": "Byte"}.get(kind, kind)
         part = SubElement(vrt, "VRTRasterBand", dataType=kind, band=str(band))
         for strip in strips:
             source = SubElement(part, "SimpleSource")

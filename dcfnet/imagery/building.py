@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError, unknown
 from dcfnet.imagery.catalogue import load_scene, scene_name
+from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.patches import PATCH, all_windows, none_fits, patch_windows
 from dcfnet.imagery.regions import SPLITS, Split, Window
@@ -256,7 +257,7 @@ def _blocks(
     for windows in blocks.values():
         ground = Window(*(_spanned(sides) for sides in zip(*windows, strict=True)))
         mask, seen = pair.read_ms(*ground)[1], pair.read_pan(*ground)[1]
-        mask = mask & seen.reshape(mask.shape[0], r, mask.shape[1], r).all(axis=(1, 3))
+        mask = mask & coarse_mask(seen, r)
         inner = [
             Window(*(_moved(side, -of.start) for side, of in zip(window, ground, strict=True)))
             for window in windows

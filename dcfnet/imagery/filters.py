@@ -21,6 +21,7 @@ from dcfnet.imagery.sensors import Sensor
 __all__ = [
     "bicubic_down",
     "bicubic_up",
+    "coarse_mask",
     "decimate",
     "degrade",
     "exp_upsample",
@@ -236,6 +237,12 @@ def _require_multiple(shape: Sequence[int], ratio: int) -> None:
             f"image is {shape[0]} x {shape[1]} pixels, expected multiples of {ratio}; "
             "crop it at the bottom and right"
         )
+
+
+def coarse_mask(mask: np.ndarray, ratio: int) -> np.ndarray:
+    """Where all of a coarse pixel's fine pixels have data: (ratio H, ratio W) to (H, W)."""
+    rows, cols = (size // ratio for size in mask.shape)
+    return np.asarray(mask.reshape(rows, ratio, cols, ratio).all(axis=(1, 3)))
 
 
 def filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.registration import PERFECT, displacements
 from dcfnet.imagery.sensors import Sensor
@@ -122,9 +123,9 @@ class _Counted:
             self.pan_pixels += int(seen.sum())
             for k, values in enumerate([pan[seen], *ms[:, mask]]):
                 self._add(k, values.astype(np.float64))
-            blocks = (*mask.shape, r, r)
-            fine = pan.reshape(blocks[0], r, blocks[1], r).swapaxes(1, 2).astype(np.float64)
-            both = mask & seen.reshape(blocks[0], r, blocks[1], r).all(axis=(1, 3))
+            height, width = mask.shape
+            fine = pan.reshape(height, r, width, r).swapaxes(1, 2).astype(np.float64)
+            both = mask & coarse_mask(seen, r)
             columns = np.stack([fine.mean(axis=(2, 3))[both], *ms[:, both].astype(np.float64)])
             self.both += columns.shape[1]
             self.means += columns.sum(axis=1)

@@ -25,7 +25,7 @@ from scipy import fft
 from scipy.ndimage import minimum_filter
 
 from dcfnet.errors import DataError
-from dcfnet.imagery.filters import mtf_kernel
+from dcfnet.imagery.filters import coarse_mask, mtf_kernel
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.moved import shifted
 from dcfnet.imagery.scene import Scene
@@ -106,10 +106,6 @@ def _parts(pair: Scene | Sample | Pair, shape: tuple[int, ...]) -> list[_Part]:
     h, w = shape
     ratio = pair.sensor.ratio
 
-    def coarse(mask: np.ndarray) -> np.ndarray:
-        rows, cols = (size // ratio for size in mask.shape)
-        return np.asarray(mask.reshape(rows, ratio, cols, ratio).all(axis=(1, 3)))
-
     def starts(size: int) -> list[int]:
         if size <= WINDOW * WINDOWS:
             return [0]
@@ -124,11 +120,11 @@ def _parts(pair: Scene | Sample | Pair, shape: tuple[int, ...]) -> list[_Part]:
             rows, cols = slice(y, y + length(h)), slice(x, x + length(w))
             if isinstance(pair, Pair):
                 (ms, mask), (pan, seen) = pair.read_ms(rows, cols), pair.read_pan(rows, cols)
-                parts.append(_Part(ms, pan, mask & coarse(seen)))
+                parts.append(_Part(ms, pan, mask & coarse_mask(seen, ratio)))
                 continue
             fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in (rows, cols))
             of_sample = pair.mask.shape != (h, w)
-            mask = coarse(pair.mask[fine]) if of_sample else pair.mask[rows, cols]
+            mask = coarse_mask(pair.mask[fine], ratio) if of_sample else pair.mask[rows, cols]
             parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask))
     return parts
 

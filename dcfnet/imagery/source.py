@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dcfnet.imagery.filters import filled
+from dcfnet.imagery.filters import coarse_mask, filled
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
@@ -74,7 +74,6 @@ def reduced_window(source: Source, window: Window) -> Sample:
         inner.append(slice(side.start - low, side.stop - low))
     ms, mask = source.read_ms(*wide)
     pan, seen = source.read_pan(*wide)
-    h, w = mask.shape
-    mask = mask & seen.reshape(h, r, w, r).all(axis=(1, 3))
+    mask = mask & coarse_mask(seen, r)
     scene = Scene(filled(ms, mask), filled(pan, seen), source.sensor, mask)
     return reduce_resolution(scene).crop(*inner)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.wald import Sample
 
@@ -60,9 +61,8 @@ class Statistics:
         """
         sample, window = tile
         columns = np.stack([np.asarray(image, np.float64) for image in images])
-        _, h, w = columns.shape
-        ratio = sample.shape[0] // h
-        mask = sample.mask.reshape(h, ratio, w, ratio).all(axis=(1, 3))
+        ratio = sample.shape[0] // columns.shape[1]
+        mask = coarse_mask(sample.mask, ratio)
         mask = minimum_filter(mask, 2 * REACH + 1, mode="nearest")
         own = tuple(slice(s.start // ratio, s.stop // ratio) for s in window)
         rows = columns[:, *own][:, mask[own]].T
