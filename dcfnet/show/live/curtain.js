@@ -121,7 +121,7 @@
       natural(live, fused, sensor);
       const seconds = ((performance.now() - began_) / 1000).toFixed(1);
       words.here = `Right: fused in this page just now, in ${seconds} s, by a network of ${
-        name === "paper" ? "the paper's width" : "a quarter of the paper's width"}. Left: the `
+        name === "paper" ? "the paper's width" : "quarter width"}. Left: the `
         + "colours as the satellite took them.";
       if (!chips.group.querySelector("[data-key=here]"))
         chips.group.append(element("button", { type: "button", "data-key": "here",

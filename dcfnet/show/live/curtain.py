@@ -194,8 +194,8 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> _Doors:
         ("Take it apart", "Without the MS image in its pyramid ERGAS there is {without_ms:.2f}; "
          "with PAN moved by half a pixel it is {shifted:.2f}."),
         ("Does the supplement hold?", "Transfers between branches are the paper's point. Trained "
-         "without any, narrow networks end at a validation loss of {retrained:.3f}; with them at "
-         "{whole:.3f} (thousandths, means of three)."),
+         "without any, networks of quarter width end at a validation loss of {retrained:.3f}; with "
+         "them at {whole:.3f} (thousandths, means of three)."),
     ]  # fmt: skip
     cards = "".join(
         f'<a class="dcf-door" href="{html.escape(page)}">'

@@ -28,7 +28,7 @@ from dcfnet.networks.dcfnet import DCFNet
 __all__ = ["LivePage", "coded", "coloured", "colours", "halves", "networks", "of_sensor"]
 
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
-"""The networks that pages can run: a quarter of the paper's width, and the paper's."""
+"""The networks that pages can run: of quarter width, and of the paper's."""
 
 _SCRIPTS = ("page.js", "patch.js", "apart.js", "flow.js", "curtain.js", "pair.js", "own.js")
 
