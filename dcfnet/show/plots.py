@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from dcfnet.imagery.composite import SUPPLEMENT_QUANTILES, stretch
 from dcfnet.networks import NETWORKS
 from dcfnet.show.style import NetworkStyle, network_style
 from dcfnet.training.history import History
@@ -31,6 +32,7 @@ __all__ = [
     "credit",
     "curves",
     "intervals",
+    "map_composite",
     "matrix",
     "scatter",
     "show_images",
@@ -121,6 +123,17 @@ def show_maps(
         figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
     credit(figure, attribution)
     return figure
+
+
+def map_composite(maps: Sequence[npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
+    """Three maps (h, w) as red, green and blue, each stretched to its own range.
+
+    So the DCFNet supplement draws composites: (h, w, 3), in which nothing can be compared but
+    places within a map.
+    """
+    stack = np.stack(maps)
+    limits = np.quantile(stack, SUPPLEMENT_QUANTILES, axis=(1, 2)).T
+    return stretch(stack, limits).transpose(1, 2, 0)
 
 
 def count_pixels(axes: Axes, shape: tuple[int, ...]) -> None:

@@ -65,6 +65,16 @@ def test_maps_in_rows_have_their_own_scales_and_pixels(image):
     assert len(set(tops)) == 4
 
 
+def test_a_composite_of_maps_has_each_map_on_its_own_range(image):
+    maps = [image[0], 1e-6 * image[1], np.zeros((40, 50))]  # a map may be 0 everywhere
+    seen = plots.map_composite(maps)
+    assert seen.shape == (40, 50, 3)
+    for k in (0, 1):
+        ends = np.quantile(maps[k], (0.01, 0.995))
+        assert np.abs(seen[..., k] - np.interp(maps[k], ends, (0, 255))).max() <= 0.5001
+    assert not seen[..., 2].any()
+
+
 def test_a_grid_shows_every_image(image):
     rgb = composite(image, WV3)
     figure = show_images({"a": rgb, "b": rgb, "c": rgb[..., 0]}, columns=2)

@@ -148,7 +148,7 @@ def coloured(values: np.ndarray, low: float, high: float, name: str) -> np.ndarr
 def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
     """What scripts need to know of a sensor, and how bright its bands are drawn."""
     return {
-        "bands": list(sensor.bands),
+        "bands": list(sensor.band_names),
         "rgb": list(sensor.rgb),
         "maximum": sensor.max_value,
         "limits": np.asarray(limits, float).tolist(),
