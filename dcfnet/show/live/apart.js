@@ -1,14 +1,14 @@
 // Taking DCFNet apart: a patch, a region, bands, a part, and gates that close. See apart.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, bytes, decoded, quantile, natural, coloured, scaled, runner,
-    latest, alteredPan, alteredMs, ergas, errorOf, regionTools } = root.dcfnetPages;
+  const { element, chooser, buttons, decoded, quantile, palettes, natural, fill, runner, latest,
+    alteredPan, alteredMs, ergas, errorOf, regionTools } = root.dcfnetPages;
 
   // --- The piece ------------------------------------------------------------------------------
 
   function mount(body, data, live) {
     const { sensor, discoveries } = data;
-    const tables = Object.fromEntries(Object.entries(data.colours).map(([k, v]) => [k, bytes(v)]));
+    const tables = palettes(data.colours);
     const patches = Object.fromEntries(Object.entries(data.patches).map(([name, images]) =>
       [name, Object.fromEntries(Object.entries(images).map(([k, v]) => [k, decoded(v)]))]));
     const names = Object.keys(patches);
@@ -143,22 +143,13 @@
 
       const base = plain ?? fused;
       const before = errorOf(images.gt, base), now = errorOf(images.gt, fused);
-      const top = Math.ceil(quantile(before, 0.99));
-      if (state.error === "growth") {
-        const growth = now.map((value, i) => value - before[i]);
-        const most = Math.max(1, Math.ceil(quantile(growth.map(Math.abs), 0.99)));
-        coloured(panels.error.canvas, growth, size, [-most, most], tables.RdBu_r);
-        scaled(panels.error.scale, tables.RdBu_r, `−${most}`, `+${most} DN`);
-        panels.error.caption.textContent = "Growth of the error";
-        panels.error.now = { what: "Growth of the error", shape: size,
-          words: (i) => `${growth[i].toFixed(1)} digital numbers` };
-      } else {
-        coloured(panels.error.canvas, now, size, [0, top], tables.magma);
-        scaled(panels.error.scale, tables.magma, "0", `${top} DN`);
-        panels.error.caption.textContent = "Error (rms over bands)";
-        panels.error.now = { what: "Error", shape: size,
-          words: (i) => `${now[i].toFixed(1)} digital numbers (rms over bands)` };
-      }
+      const grows = state.error === "growth";
+      const values = grows ? now.map((value, i) => value - before[i]) : now;
+      const most = Math.max(1, Math.ceil(quantile((grows ? values : before).map(Math.abs), 0.99)));
+      fill(panels.error, { title: grows ? "Growth of the error" : "Error (rms over bands)", values,
+        shape: size, range: [grows ? -most : 0, most], table: tables[grows ? "RdBu_r" : "magma"],
+        said: grows ? [`−${most}`, `+${most} DN`] : ["0", `${most} DN`],
+        words: (i) => `${values[i].toFixed(1)} digital numbers` });
       const [was, is] = [ergas(images.gt, base), ergas(images.gt, fused)];
       numbers.textContent = isAltered()
         ? `ERGAS ${is.toFixed(3)}; the network as it is: ${was.toFixed(3)} (${is >= was ? "+" : "−"
@@ -172,24 +163,21 @@
       const [channels, rows, cols] = found.shape;
       const label = data.parts[found.part];
       const [low, high] = [0.005, 0.995].map((share) => quantile(found.features, share));
-      coloured(panels.features.canvas, found.features, [rows, cols], [low, high], tables.viridis);
-      scaled(panels.features.scale, tables.viridis, low.toPrecision(2), high.toPrecision(2));
-      panels.features.caption.textContent = `Feature map: mean of ${channels} channels`;
-      panels.features.now = { what: label, shape: [rows, cols],
-        words: (i) => `${found.features[i].toPrecision(3)}, mean over channels` };
+      const { features } = found;
+      fill(panels.features, { title: `Feature map: mean of ${channels} channels`, what: label,
+        values: features, shape: [rows, cols], range: [low, high], table: tables.viridis,
+        said: [low.toPrecision(2), high.toPrecision(2)],
+        words: (i) => `${features[i].toPrecision(3)}, mean over channels` });
 
       const values = found[state.relu];
       const most = Math.max(1e-12, quantile(values.map(Math.abs), 0.995));
       const signed = state.relu === "signed";
-      const table = signed ? tables.RdBu_r : tables.magma;
-      coloured(panels.map.canvas, values, [rows, cols], [signed ? -most : 0, most], table);
-      scaled(panels.map.scale, table, signed ? `−${(1e6 * most).toPrecision(2)}` : "0",
-        `${(1e6 * most).toPrecision(2)} millionths`);
-      panels.map.caption.textContent = `Class activation map, ${rows} × ${cols}`;
-      panels.map.now = { what: label, shape: [rows, cols],
-        words: (i) => `${(1e6 * values[i]).toPrecision(3)} millionths` };
-      for (const key of ["features", "map"]) panels[key].canvas.setAttribute("aria-label",
-        `${panels[key].caption.textContent} of ${label}`);
+      const end = (1e6 * most).toPrecision(2);
+      fill(panels.map, { title: `Class activation map, ${rows} × ${cols}`, what: label, values,
+        shape: [rows, cols], range: [signed ? -most : 0, most],
+        table: tables[signed ? "RdBu_r" : "magma"],
+        said: [signed ? `−${end}` : "0", `${end} millionths`],
+        words: (i) => `${(1e6 * values[i]).toPrecision(3)} millionths` });
       drawAlphas(channels, label);
       drawInside(values, rows, cols);
     }

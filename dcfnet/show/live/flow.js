@@ -1,18 +1,18 @@
 // A fusion or a PCFT as a flow of maps, joined by ribbons as wide as what they carry. See flow.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, bytes, decoded, quantile, quantiles, picture, coloured, scaled, pointed,
-    panel, runner, latest, regionTools } = root.dcfnetPages;
+  const { element, chooser, buttons, decoded, quantiles, ends, palettes, composite, coloured, fill,
+    pointed, panel, runner, latest, regionTools } = root.dcfnetPages;
   const SVG = "http://www.w3.org/2000/svg";
   const OUT = { l: [-1, 0], r: [1, 0], t: [0, -1], b: [0, 1] };
 
-  const extreme = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const extreme = (values) => Math.max(...ends(values).map(Math.abs));
   const digits = (value) => (value === 0 ? "0" : Math.abs(value) < 99.5 ? value.toPrecision(2)
     : `${Math.round(value)}`).replace("-", "−");
 
   function mount(body, data, live) {
     const { sensor, nodes, ribbons } = data;
-    const tables = Object.fromEntries(Object.entries(data.colours).map(([k, v]) => [k, bytes(v)]));
+    const tables = palettes(data.colours);
     const state = { patch: data.first, show: `${sensor.rgb[0]}`, scale: "own", reading: "signed",
       hook: "arrives", look: "0", part: data.chosen };
     const stored = new Map(); // of what has come with the page, what has been needed
@@ -27,14 +27,14 @@
 
     // --- What is shown ----------------------------------------------------------------------
 
-    const isFeature = () => state.show === "features";
-    const inColour = () => state.scale === "supplement" && !isFeature();
+    const kind = () => (state.show === "features" ? "features" : "map");
+    const inColour = () => state.scale === "supplement"; // the maps, three at once
     const partOf = (node) => (state.hook === "arrives" ? node.part : node.last || node.part);
     // Lists of bands: one map each, summed over its bands.
     function asked() {
       if (inColour()) return sensor.rgb_135.map((band) => [band]);
       if (state.show === "all") return [sensor.bands.map((_, band) => band)];
-      return [[isFeature() ? sensor.rgb[0] : Number(state.show)]];
+      return [[kind() === "features" ? sensor.rgb[0] : Number(state.show)]];
     }
 
     const refresh = latest(async () => {
@@ -75,44 +75,37 @@
       return draw();
     });
 
-    // The one map of a part that is shown, unless three are shown in colour.
-    function valuesOf(part) {
+    // Of a part: what is shown of it, unless three maps are shown in colour.
+    function valuesOf(part, of) {
       const { features, maps } = found[part];
-      if (isFeature()) return features;
+      if (of === "features") return features;
       return state.reading === "after" ? maps[0].map((value) => Math.max(value, 0)) : maps[0];
     }
-    const unit = () => (isFeature() ? "mean over channels" : "millionths");
-    const said = (value) => digits(isFeature() ? value : 1e6 * value);
+    const said = (value, of) => digits(of === "features" ? value : 1e6 * value);
 
-    // Draws a part's map; `most` is the end of the scale, or 0 for the map's own.
-    function paint(canvas, part, most) {
-      const { maps, shape } = found[part];
-      if (inColour()) {
-        const three = maps.map((map) => {
-          const values = map.map((value) => Math.max(value, 0));
-          const [low, high] = quantiles(values, data.quantiles);
-          return values.map((value) => (255 * (value - low)) / (high - low || 1));
-        });
-        picture(canvas, ...shape, (i) => three.map((values) => values[i]));
-        return null;
-      }
-      const values = valuesOf(part);
-      const own = isFeature() && state.scale === "supplement";
+    // How values are drawn; `most` is the end of the scale, or 0 for their own.
+    function scaleOf(values, of, most) {
       const high = most || extreme(values) || 1e-12;
-      const low = own ? quantile(values, 0) : isFeature() ? Math.min(0, quantile(values, 0))
-        : state.reading === "signed" ? -high : 0;
-      const table = isFeature() ? tables.viridis
-        : state.reading === "signed" ? tables.RdBu_r : tables.magma;
-      coloured(canvas, values, shape, [low, high], table);
-      return { table, low, high };
+      if (of === "features") {
+        const [low] = ends(values);
+        return { table: tables.viridis,
+          range: [state.scale === "supplement" ? low : Math.min(0, low), high] };
+      }
+      return state.reading === "signed" ? { table: tables.RdBu_r, range: [-high, high] }
+        : { table: tables.magma, range: [0, high] };
     }
 
-    function wordsOf(node) {
-      const part = partOf(node);
-      if (inColour()) return (i) => found[part].maps.map((map, k) =>
+    function paintInColour(canvas, { maps, shape }) {
+      const three = maps.map((map) => map.map((value) => Math.max(value, 0)));
+      composite(canvas, three, shape, three.map((values) => quantiles(values, data.quantiles)));
+    }
+
+    // What the pointer reads on a part's map.
+    function wordsOf(part, of) {
+      if (of === "map" && inColour()) return (i) => found[part].maps.map((map, k) =>
         `${sensor.bands[sensor.rgb_135[k]]} ${digits(1e6 * map[i])}`).join(", ") + " millionths";
-      const values = valuesOf(part);
-      return (i) => `${said(values[i])} ${unit()}`;
+      const values = valuesOf(part, of);
+      return (i) => `${said(values[i], of)} ${of === "features" ? "mean over channels" : "millionths"}`;
     }
 
     // --- The drawing ------------------------------------------------------------------------
@@ -148,9 +141,9 @@
       put(button, node.wide, node.narrow);
       places[node.part] = canvas;
       canvas.addEventListener("pointermove", (event) => {
-        const { shape } = found[partOf(node)];
-        readout.textContent = pointed(canvas, { what: data.labels[partOf(node)], shape,
-          words: wordsOf(node) }, event);
+        const part = partOf(node);
+        readout.textContent = pointed(canvas, { what: data.labels[part], shape: found[part].shape,
+          words: wordsOf(part, kind()) }, event);
       });
       return { node, button, canvas, meter, number };
     });
@@ -211,33 +204,39 @@
       if (cardOf[part]) choose(part);
     });
 
+    let most = 0; // the largest value of all that is shown
     function draw() {
-      const patch = data.patches[state.patch];
-      image.src = patch.pictures[Number(state.look)];
+      const of = kind(), own = state.scale === "supplement";
+      image.src = data.patches[state.patch].pictures[Number(state.look)];
       large.image.frame.querySelector("img").src = image.src;
-      const looks = ["natural colour", "bands 5, 3, 1"];
-      large.image.caption.textContent = `The patch, ${looks[Number(state.look)]}`;
-      const tops = cards.map(({ node }) => extreme(valuesOf(partOf(node))));
-      const most = Math.max(...tops, 1e-12);
-      cards.forEach(({ node, button, canvas, meter, number }, i) => {
-        paint(canvas, partOf(node), state.scale === "shared" ? most : 0);
-        button.setAttribute("aria-pressed", node.part === state.part);
+      large.image.caption.textContent = `The patch, ${
+        ["natural colour", "bands 5, 3, 1"][Number(state.look)]}`;
+      const shown = cards.map(({ node }) => valuesOf(partOf(node), of));
+      const tops = shown.map(extreme);
+      most = Math.max(...tops, 1e-12);
+      cards.forEach(({ node, canvas, meter, number }, i) => {
+        const it = found[partOf(node)];
+        if (of === "map" && inColour()) paintInColour(canvas, it);
+        else {
+          const { table, range } = scaleOf(shown[i], of, state.scale === "shared" ? most : 0);
+          coloured(canvas, shown[i], it.shape, range, table);
+        }
         meter.style.width = `${(100 * tops[i]) / most}%`;
-        meter.parentElement.hidden = state.scale === "supplement";
-        number.textContent = state.scale === "supplement" ? "own range"
-          : `${said(tops[i])} · ×${digits(tops[i] / most)}`;
+        meter.parentElement.hidden = own;
+        number.textContent = own ? "own range"
+          : `${said(tops[i], of)} · ×${digits(tops[i] / most)}`;
       });
       legend.textContent = {
         own: `Each map has its own scale. Below it: its largest value${
-          isFeature() ? "" : " in millionths"}, how that compares with the strongest `
+          of === "features" ? "" : " in millionths"}, how that compares with the strongest `
           + "map (×1), and the same as a bar.",
         shared: "All maps have one scale, that of the strongest map (×1).",
-        supplement: inColour() ? "As the supplement draws: maps of bands 5, 3, 1 as red, green, "
+        supplement: of === "map" ? "As the supplement draws: maps of bands 5, 3, 1 as red, green, "
           + "blue, each stretched to its own range. No map can be compared with another."
           : "As the supplement draws: each map from its own least to its own greatest value.",
-      }[state.scale] + (inColour() || isFeature() || state.reading !== "signed" ? ""
-        : " Red is positive, blue negative, white zero.");
-      drawLarge(most);
+      }[state.scale] + (of === "map" && !own && state.reading === "signed"
+        ? " Red is positive, blue negative, white zero." : "");
+      drawChosen();
       drawRibbons();
     }
 
@@ -249,40 +248,37 @@
       map: panel("Class activation map", size, say) };
     large.image.canvas.hidden = true;
     large.image.frame.prepend(element("img", { alt: "The patch" }));
-    function drawLarge(most) {
-      const { node } = cardOf[state.part];
-      const part = partOf(node), { channels, shape, features, maps } = found[part];
-      title.textContent = data.labels[part];
+    function drawChosen() {
+      for (const { node, button } of cards)
+        button.setAttribute("aria-pressed", node.part === state.part);
+      const part = partOf(cardOf[state.part].node), { channels, shape, maps } = found[part];
+      const what = data.labels[part];
+      title.textContent = what;
       const ribbon = ribbons.find((it) => it.part === state.part);
       const spread = ribbon && ribbon.factor * data.patches[state.patch].spread[ribbon.part];
       const share = ribbon && ribbon.factor !== 1 ? ` Learned weight ${ribbon.factor.toFixed(3)}.` : "";
-      const negative = maps[0].reduce((sum, value) => sum + (value <= 0 ? 1 : 0), 0) / maps[0].length;
+      const negative = maps[0].filter((value) => value <= 0).length / maps[0].length;
+      const [low, high] = ends(maps[0]).map((value) => digits(1e6 * value));
       facts.textContent = `${channels} channels of ${shape.join(" × ")} values.${share}${
-        ribbon ? ` A spread of ${digits(spread)} passes on.` : ""} Map from ${
-        digits(1e6 * quantile(maps[0], 0))} to ${digits(1e6 * quantile(maps[0], 1))} millionths; ${
-        Math.round(100 * negative)} % of it is not positive, and black after the ReLU.`;
-      const drawIn = (target, show) => {
-        const before = state.show;
-        state.show = show;
-        const scale = paint(target.canvas, part, before === show && state.scale === "shared" ? most : 0);
-        const of = `${data.labels[part]}${isFeature() ? ", feature map" : ""}`;
-        target.now = { what: of, shape, words: wordsOf(node) };
-        if (scale) scaled(target.scale, scale.table, said(scale.low), `${said(scale.high)}${
-          isFeature() ? "" : " millionths"}`);
-        else target.scale.replaceChildren("each band stretched by itself");
-        state.show = before;
+        ribbon ? ` A spread of ${digits(spread)} passes on.` : ""} Map from ${low} to ${
+        high} millionths; ${Math.round(100 * negative)} % of it is not positive, and black after the `
+        + "ReLU.";
+      const fillWith = (of, name) => {
+        const values = valuesOf(part, of);
+        const { table, range } = scaleOf(values, of,
+          of === kind() && state.scale === "shared" ? most : 0);
+        const [from, to] = range.map((value) => said(value, of));
+        fill(large[of], { title: name, what, values, shape, range, table,
+          said: [from, of === "features" ? to : `${to} millionths`], words: wordsOf(part, of) });
       };
-      drawIn(large.features, "features");
-      large.features.caption.textContent = `Feature map of ${channels} channels`;
-      drawIn(large.map, isFeature() ? `${sensor.rgb[0]}` : state.show);
-      const band = isFeature() ? sensor.bands[sensor.rgb[0]] : state.show === "all" ? "all bands"
-        : sensor.bands[Number(state.show)];
-      large.map.caption.textContent = `Map of ${inColour() ? "bands 5, 3, 1" : band}`;
-      body.dataset.part = part;
-      body.dataset.top = extreme(maps[0]);
-      for (const each of [large.features, large.map]) each.canvas.setAttribute("aria-label",
-        `${each.caption.textContent}: ${data.labels[part]}`);
-      return features;
+      fillWith("features", `Feature map of ${channels} channels`);
+      fillWith("map", `Map of ${inColour() ? "bands 5, 3, 1" : state.show === "all" ? "all bands"
+        : sensor.bands[asked()[0][0]]}`);
+      if (inColour()) {
+        paintInColour(large.map.canvas, found[part]);
+        large.map.scale.replaceChildren("each band stretched by itself");
+      }
+      Object.assign(body.dataset, { part, top: extreme(maps[0]) });
     }
 
     // --- Controls ---------------------------------------------------------------------------
@@ -293,7 +289,7 @@
     }
     function choose(part) {
       state.part = part;
-      draw();
+      drawChosen();
     }
     const region = regionTools([large.image, large.features, large.map], size, () => refresh());
     const names = Object.keys(data.patches);

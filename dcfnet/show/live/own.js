@@ -2,7 +2,7 @@
 // of it here. See own.py.
 "use strict";
 ((root) => {
-  const { element, quantile, natural, coloured, runner, openPair, whole, writeGeotiff } =
+  const { element, quantile, packed, natural, coloured, runner, openPair, whole, writeGeotiff } =
     root.dcfnetPages;
   const VIEW = 256; // PAN pixels that are shown along each side
 
@@ -134,7 +134,7 @@
         [quantile(pan.data, 0.02), quantile(pan.data, 0.98)], GREYS);
       if (fused) natural(canvases.fused, windowOf(fused, top, left, height, width), drawn);
     }
-    const GREYS = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+    const GREYS = Uint32Array.from({ length: 256 }, (_, i) => packed(i, i, i));
 
     Object.assign(body, { result: () => result() }); // for tests
     const seen = element("div", { hidden: true },

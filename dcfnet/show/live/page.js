@@ -45,7 +45,10 @@
 
   function bytes(text) {
     if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const letters = atob(text);
+    const out = new Uint8Array(letters.length);
+    for (let i = 0; i < out.length; i++) out[i] = letters.charCodeAt(i);
+    return out;
   }
 
   // What page.py's coded() or halves() wrote.
@@ -68,38 +71,62 @@
 
   const quantile = (values, share) => quantiles(values, [share])[0];
 
+  // The least and the greatest value.
+  function ends(values) {
+    let [low, high] = [Infinity, -Infinity];
+    for (const value of values) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    return [low, high];
+  }
+
   // --- Pictures -----------------------------------------------------------------------------
 
+  // A colour as one number, as a canvas holds it (little-endian, as all of today's machines).
+  const packed = (red, green, blue) => (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
+  const byte = (value) => (value < 0 ? 0 : value > 255 ? 255 : Math.round(value));
+
+  // Tables of 256 colours, by name, as page.py's colours() wrote them.
+  function palettes(written) {
+    return Object.fromEntries(Object.entries(written).map(([name, text]) => {
+      const parts = bytes(text);
+      return [name, Uint32Array.from({ length: 256 },
+        (_, i) => packed(...parts.subarray(3 * i, 3 * i + 3)))];
+    }));
+  }
+
   // A canvas of as many pixels as the image has; style sheets say how large it is.
-  function picture(canvas, rows, cols, colourOf) {
+  function picture(canvas, [rows, cols], colourOf) {
     canvas.width = cols;
     canvas.height = rows;
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(cols, rows);
-    for (let i = 0, at = 0; i < rows * cols; i++) {
-      const colour = colourOf(i);
-      for (let k = 0; k < 3; k++) image.data[at++] = colour[k];
-      image.data[at++] = 255;
-    }
-    context.putImageData(image, 0, 0);
+    const pixels = new Uint32Array(rows * cols);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = colourOf(i);
+    canvas.getContext("2d").putImageData(
+      new ImageData(new Uint8ClampedArray(pixels.buffer), cols, rows), 0, 0);
+  }
+
+  // Three images of one value for each pixel as red, green and blue, each between its limits.
+  function composite(canvas, images, shape, limits) {
+    const [red, green, blue] = images.map((values, k) => {
+      const [low, high] = limits[k];
+      const step = 255 / (high - low || 1);
+      return (i) => byte((values[i] - low) * step);
+    });
+    picture(canvas, shape, (i) => packed(red(i), green(i), blue(i)));
   }
 
   // Three bands as red, green and blue; `image` is { data, shape: [bands, rows, columns] }.
   function natural(canvas, { data, shape: [, rows, cols] }, { rgb, limits }) {
     const size = rows * cols;
-    picture(canvas, rows, cols, (i) => rgb.map((band) => {
-      const [low, high] = limits[band];
-      return (255 * (data[band * size + i] - low)) / (high - low);
-    }));
+    composite(canvas, rgb.map((band) => data.subarray(band * size, (band + 1) * size)),
+      [rows, cols], rgb.map((band) => limits[band]));
   }
 
   // One value for each pixel, from `low` to `high`, in a table of 256 colours.
-  function coloured(canvas, values, [rows, cols], [low, high], table) {
-    const span = high > low ? high - low : 1;
-    picture(canvas, rows, cols, (i) => {
-      const step = Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / span)));
-      return table.subarray(3 * step, 3 * step + 3);
-    });
+  function coloured(canvas, values, shape, [low, high], table) {
+    const step = 255 / (high > low ? high - low : 1);
+    picture(canvas, shape, (i) => table[byte((values[i] - low) * step)]);
   }
 
   // A picture below its title and above its scale, with room for what lies over it. `read`, if
@@ -132,10 +159,21 @@
 
   // Colours over their numbers.
   function scaled(box, table, low, high) {
-    const stops = [0, 64, 128, 192, 255].map((i) => `rgb(${table.subarray(3 * i, 3 * i + 3)})`);
+    const stops = [0, 64, 128, 192, 255].map((i) =>
+      `rgb(${[0, 8, 16].map((shift) => (table[i] >> shift) & 255)})`);
     const bar = element("span", { class: "dcf-bar" });
     bar.style.background = `linear-gradient(to right, ${stops})`;
     box.replaceChildren(element("span", {}, low), bar, element("span", {}, high));
+  }
+
+  // What a panel shows: values in a table of colours, the words at the ends of its scale, its title,
+  // and what the pointer reads there.
+  function fill(made, { title, what = title, values, shape, range, table, said, words }) {
+    coloured(made.canvas, values, shape, range, table);
+    scaled(made.scale, table, ...said);
+    made.caption.textContent = title;
+    made.canvas.setAttribute("aria-label", what === title ? title : `${title}: ${what}`);
+    made.now = { what, shape, words };
   }
 
   // --- The network --------------------------------------------------------------------------
@@ -216,6 +254,6 @@
     }
   }
 
-  Object.assign(pages, { element, chooser, buttons, bytes, decoded, quantile, quantiles,
-    picture, natural, coloured, panel, pointed, scaled, runner, latest, mountAll });
+  Object.assign(pages, { element, chooser, buttons, decoded, quantile, quantiles, ends, packed,
+    palettes, composite, natural, coloured, fill, panel, pointed, runner, latest, mountAll });
 })(window);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from dcfnet.show.views.panels import (
     channels_first,
     choice,
     colour_panel,
+    column,
+    opened_where_they_differ,
     put_image,
     titled,
 )
@@ -78,6 +81,8 @@ def comparison(
 ) -> tuple[Panel, list[LayoutDOM]]:
     """Two images over each other, parted by a curtain or blended.
 
+    Large ones open where they differ most, with the curtain in the middle of what is seen.
+
     Args:
         first: (H, W, 3) uint8, seen left of the curtain.
         second: The same shape, seen right of it.
@@ -106,6 +111,10 @@ def comparison(
     compare = call("compare", store=store, source=source, **parts)
     respond(compare, mode, amount)
     when_shown(panel.figure, compare)
+    if below := opened_where_they_differ(panel, first, second):
+        seen = panel.figure.x_range
+        amount.value = round(50 * (seen.start + seen.end) / first.shape[1])
+        panel = replace(panel, layout=column(panel.layout, *below, sizing_mode="stretch_width"))
     return panel, [mode, amount]
 
 

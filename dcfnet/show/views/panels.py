@@ -27,6 +27,7 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256, Greys256, Magma256, Viridis256
 from bokeh.plotting import figure
+from scipy.ndimage import uniform_filter
 
 from dcfnet.show.views.store import cube, map_store
 from dcfnet.show.views.view import call, respond, when_shown
@@ -44,6 +45,7 @@ __all__ = [
     "image_panel",
     "led_by",
     "map_panel",
+    "opened_where_they_differ",
     "palette_chooser",
     "put_image",
     "side_by_side",
@@ -58,6 +60,9 @@ PALETTES: Mapping[str, Sequence[str]] = {
     "grey": Greys256,
 }
 """The colour maps that views offer: all keep their order in grey and for colour-blind readers."""
+
+
+SMALL = 128  # pixels of a side, below which an image is shown whole
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,37 @@ def _range(start: float, end: float) -> Range1d:
         bounds=(min(start, end), max(start, end)),
         min_interval=4,
     )
+
+
+def opened_where_they_differ(
+    panel: Panel, one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
+) -> list[LayoutDOM]:
+    """Has a large image open where the two that are shown differ most: as a whole they look alike.
+
+    Returns:
+        The words that say so, for below the image; none where it is small and shown whole.
+    """
+    if min(one.shape[:2]) < SMALL:
+        return []
+    (top, bottom), (left, right) = _where_they_differ(one, other)
+    panel.figure.x_range.update(start=left, end=right)
+    panel.figure.y_range.update(start=bottom, end=top)
+    hint = "Opened where the two differ most. On an image, the key 0 shows all of it, plus and "
+    return [words(f"{hint}minus zoom; drag to move.", "dcf-muted")]
+
+
+def _where_they_differ(
+    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
+) -> list[tuple[float, float]]:
+    """First and end row, first and end column of a third of the image, each way."""
+    grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
+    sides = [size // 3 for size in one.shape[:2]]
+    apart = uniform_filter(np.abs(grey[0] - grey[1]), sides)
+    inner = tuple(
+        slice(side // 2, size - side // 2) for side, size in zip(sides, apart.shape, strict=True)
+    )
+    first = np.unravel_index(apart[inner].argmax(), apart[inner].shape)
+    return [(float(at), float(at + side)) for at, side in zip(first, sides, strict=True)]
 
 
 def put_image(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from bokeh.models import ColumnDataSource, LayoutDOM, LinearColorMapper
 from matplotlib import colormaps
 from PIL import Image
-from scipy.ndimage import uniform_filter
 
 from dcfnet.show.views.panels import (
     PALETTES,
@@ -23,9 +22,9 @@ from dcfnet.show.views.panels import (
     column,
     controls,
     frame,
+    opened_where_they_differ,
     side_by_side,
     titled,
-    words,
 )
 from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import call, respond, when_shown
@@ -33,7 +32,6 @@ from dcfnet.show.views.view import call, respond, when_shown
 __all__ = ["photographs", "two_results"]
 
 WIDTH = 360  # pixels, of each of the two
-SMALL = 128  # pixels of a side, below which an image is shown whole
 
 
 def photographs(
@@ -161,33 +159,13 @@ def _beside(
         when_shown(panel.figure, show)
         panels.append(panel)
         selects.append(select)
-    below = []
-    if min(images[0].shape[:2]) >= SMALL:
-        (top, bottom), (left, right) = _where_they_differ(*(images[at] for at in shown))
-        panels[0].figure.x_range.update(start=left, end=right)
-        panels[0].figure.y_range.update(start=bottom, end=top)
-        hint = "Opened where the two differ most. On an image, the key 0 shows all of it, plus and "
-        below = [words(f"{hint}minus zoom; drag to move.", "dcf-muted")]
+    below = opened_where_they_differ(panels[0], *(images[at] for at in shown))
     return column(
         controls(*selects),
         side_by_side(*panels, narrow=True),
         *below,
         sizing_mode="stretch_width",
     )
-
-
-def _where_they_differ(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
-) -> list[tuple[float, float]]:
-    """First and end row, first and end column of a third of the image, each way."""
-    grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
-    sides = [size // 3 for size in one.shape[:2]]
-    apart = uniform_filter(np.abs(grey[0] - grey[1]), sides)
-    inner = tuple(
-        slice(side // 2, size - side // 2) for side, size in zip(sides, apart.shape, strict=True)
-    )
-    first = np.unravel_index(apart[inner].argmax(), apart[inner].shape)
-    return [(float(at), float(at + side)) for at, side in zip(first, sides, strict=True)]
 
 
 def _webp(image: npt.NDArray[np.uint8]) -> str:

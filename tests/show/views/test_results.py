@@ -121,7 +121,7 @@ def test_bad_input_is_refused(call, message):
         call()
 
 
-@pytest.mark.parametrize("make", ["results", "photographs"])
+@pytest.mark.parametrize("make", ["results", "photographs", "comparison"])
 def test_large_images_open_where_they_differ(make):
     from bokeh.plotting import figure
 
@@ -131,6 +131,10 @@ def test_large_images_open_where_they_differ(make):
     pictures = {"EXP": one, "DCFNet": other}
     if make == "results":
         layout = ex.two_results(pictures, {"EXP": np.ones((150, 180))}, unit="DN")
+    elif make == "comparison":
+        panel, (_, amount) = ex.comparison(one, other, labels=("EXP", "DCFNet"), title="Two")
+        layout = panel.layout
+        assert panel.figure.x_range.start < 1.8 * amount.value < panel.figure.x_range.end
     else:
         layout = ex.photographs(pictures)
     plot = next(it for it in layout.select({"type": figure}) if "dcf-image" in it.tags)
