@@ -1,5 +1,6 @@
 """A page on disk with a network in it, opened in Chromium or in Firefox, without network."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,23 @@ class Chromium:
         self.tab = open_page(address, inside=inside, **options)
         self.wrong = self.tab.wrong
         self.evaluate = self.tab.page.evaluate
+
+    def longest_task(self, work):
+        """Of what the page does meanwhile, in milliseconds of its own thread's time.
+
+        What other programs take of the machine at the same time does not count.
+        """
+        browser = self.tab.page.context.browser
+        browser.start_tracing(page=self.tab.page, categories=["toplevel", "__metadata"])
+        work()
+        events = json.loads(browser.stop_tracing())["traceEvents"]
+        pages = [
+            (it["pid"], it["tid"])
+            for it in events
+            if it.get("args", {}).get("name") == "CrRendererMain"
+        ]
+        tasks = [it for it in events if (it["pid"], it["tid"]) in pages and "tdur" in it]
+        return max(it["tdur"] for it in tasks) / 1000
 
     def faults(self):
         """What axe-core has against the piece."""

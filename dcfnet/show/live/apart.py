@@ -24,11 +24,10 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.networks.parts import transfer_name
 from dcfnet.show.diagram import architecture
 from dcfnet.show.live.pack import rounded
-from dcfnet.show.live.page import LivePage, coded, colours, of_sensor
+from dcfnet.show.live.page import LivePage, coded, colours, of_patch, of_sensor
 
 __all__ = ["altered", "apart", "discoveries"]
 
-LMS_STEP = 1 / 8
 FIRST = "stage3.fusion.fused.0"
 """The part that is looked at first."""
 BOX = 12
@@ -233,9 +232,4 @@ def _shown(model: DCFNet, patch: Sample) -> dict[str, Any]:
 
 def _patch(patch: Sample) -> dict[str, Any]:
     assert patch.gt is not None
-    return {
-        "pan": coded(patch.pan),
-        "ms": coded(patch.ms),
-        "lms": coded(patch.lms, LMS_STEP),
-        "gt": coded(patch.gt),
-    }
+    return of_patch(patch) | {"gt": coded(patch.gt)}

@@ -21,11 +21,9 @@ from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.diagram import COLOURS
 from dcfnet.show.live.curtain import picture
-from dcfnet.show.live.page import LivePage, coded, colours, halves, of_sensor
+from dcfnet.show.live.page import LivePage, colours, halves, of_patch, of_sensor
 
 __all__ = ["fusion_flow", "pcft_flow"]
-
-LMS_STEP = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -247,9 +245,7 @@ def _patch(
         image, patch.sensor, patch.sensor.rgb_135, band_limits(image, SUPPLEMENT_QUANTILES)
     )
     return {
-        "pan": coded(patch.pan),
-        "ms": coded(patch.ms),
-        "lms": coded(patch.lms, LMS_STEP),
+        **of_patch(patch),
         "pictures": [picture(composite(image, patch.sensor)), picture(supplement)],
         "spread": {part: float(values.std()) for part, values in seen.items()},
         "maps": {

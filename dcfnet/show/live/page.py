@@ -22,13 +22,26 @@ import numpy as np
 import numpy.typing as npt
 
 from dcfnet.imagery.sensors import Sensor
+from dcfnet.imagery.wald import Sample
 from dcfnet.networks import load_trained
 from dcfnet.networks.dcfnet import DCFNet
 
-__all__ = ["LivePage", "coded", "coloured", "colours", "halves", "networks", "of_sensor"]
+__all__ = [
+    "LivePage",
+    "coded",
+    "coloured",
+    "colours",
+    "halves",
+    "networks",
+    "of_patch",
+    "of_sensor",
+]
 
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: of quarter width, and of the paper's."""
+
+LMS_STEP = 1 / 8
+"""Of digital numbers, in which pages carry interpolated MS."""
 
 _SCRIPTS = ("page.js", "patch.js", "apart.js", "flow.js", "curtain.js", "pair.js", "own.js")
 
@@ -153,6 +166,11 @@ def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
         "maximum": sensor.max_value,
         "limits": np.asarray(limits, float).tolist(),
     }
+
+
+def of_patch(patch: Sample) -> dict[str, Any]:
+    """What a network needs of a patch."""
+    return {"pan": coded(patch.pan), "ms": coded(patch.ms), "lms": coded(patch.lms, LMS_STEP)}
 
 
 def _scripts() -> str:

@@ -204,6 +204,5 @@
     return marked;
   }
 
-  Object.assign(root.dcfnetPages, { within, alteredPan, alteredMs, ergas, errorOf,
-    regionTools });
+  Object.assign(root.dcfnetPages, { alteredPan, alteredMs, ergas, errorOf, regionTools });
 })(window);

@@ -157,6 +157,22 @@ def test_a_reader_chooses_and_asks(fusion, opened, models, named):
     assert not page.wrong
 
 
+def test_no_click_holds_the_page_up(fusion, opened_in):
+    page = opened_in("chromium", fusion.html())
+
+    def everything():
+        for part in (T02, "stage3.branches.0"):
+            click(page, CARD.format(part))
+        for scale in ("shared", "supplement", "own"):
+            click(page, f".dcf-controls [data-key={scale}]")
+            for shown_ in ("6", "all", "features"):
+                choose(page, "Shown", shown_)
+        choose(page, "Patch", "first")
+
+    assert 1 < page.longest_task(everything) < 100
+    assert not page.wrong
+
+
 @pytest.mark.parametrize("kind", ["fusion", "pcft"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1000])
