@@ -80,31 +80,6 @@ def test_exp_golden(glp_sample):
         assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
-def test_an_image_with_itself_is_perfect(images):
-    gt = images[0][:, :96, :96]
-    found = of(gt, gt)
-    assert_allclose([found["sam"], found["ergas"]], 0, atol=1e-5)
-    assert_allclose([found["q2n"], found["scc"]], 1, rtol=1e-12)
-    assert found["psnr"] == np.inf
-
-
-def test_sam_ignores_brightness_and_ergas_and_psnr_do_not(images):
-    gt, fused = (image[:, :64, :64] for image in images)
-    assert_allclose(sam(gt, 1.7 * fused), sam(gt, fused), rtol=1e-9)
-    assert ergas(gt, 1.7 * fused) > 5 * ergas(gt, fused)
-    assert psnr(gt, 1.7 * fused) < psnr(gt, fused) - 10
-    # ERGAS is relative, PSNR absolute: doubling both images changes only the latter.
-    assert_allclose(ergas(2 * gt, 2 * fused), ergas(gt, fused), rtol=1e-9)
-    assert_allclose(psnr(2 * gt, 2 * fused), psnr(gt, fused) - 20 * np.log10(2), rtol=1e-7)
-
-
-def test_scc_sees_gradients_only(images):
-    gt, fused = (image[:, :64, :64] for image in images)
-    # A gain common to all pixels changes gradients by that gain, which the norm removes.
-    assert_allclose(scc(gt, 3 * fused), scc(gt, fused), rtol=1e-9)
-    assert_allclose(scc(gt, fused), scc(fused, gt), rtol=1e-12)
-
-
 @pytest.mark.parametrize("metric", [sam, ergas, scc, psnr, q2n])
 def test_metrics_do_not_depend_on_the_order_of_bands_in_both(metric, images):
     gt, fused = (image[:, :64, :64] for image in images)
@@ -114,16 +89,6 @@ def test_metrics_do_not_depend_on_the_order_of_bands_in_both(metric, images):
         assert_allclose(metric(gt[order], fused[order]), metric(gt, fused), atol=1e-3)
     else:
         assert_allclose(metric(gt[order], fused[order]), metric(gt, fused), rtol=1e-9)
-
-
-def test_constant_images():
-    flat = np.full((8, 64, 64), 500.0)
-    found = of(flat, flat)
-    assert found["q2n"] == pytest.approx(1)
-    assert found["sam"] == pytest.approx(0, abs=1e-5)
-    assert found["ergas"] == 0
-    # No gradient inside, but zero borders make one, alike in both.
-    assert found["scc"] == pytest.approx(1)
 
 
 def test_blocks_without_data_do_not_count(images):
@@ -147,13 +112,6 @@ def test_q2n_of_one_band_is_the_universal_index():
         / ((cov[0, 0] + cov[1, 1]) * (x.mean() ** 2 + y.mean() ** 2))
     )  # fmt: skip
     assert_allclose(q2n(gt, fused), expected, rtol=1e-9)
-
-
-def test_q2n_falls_as_noise_grows(images):
-    gt = images[0][:, :64, :64]
-    noise = np.random.default_rng(0).normal(size=gt.shape)
-    values = [q2n(gt, gt + sigma * noise) for sigma in (0, 10, 40, 160)]
-    assert values == sorted(values, reverse=True)
 
 
 @pytest.mark.parametrize("metric", [sam, ergas, scc, psnr, q2n])

@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 from dcfnet import WV3, DataError
-from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.classical import exp
-from dcfnet.imagery.wald import Sample, full_resolution, reduce_resolution
+from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 from dcfnet.measure.tables import (
     by_block,
@@ -85,26 +83,6 @@ def test_the_interval_holds_the_mean_and_repeats():
 def test_unequal_rows_are_refused(pair):
     with pytest.raises(ValueError, match="as many numbers"):
         paired_difference(*map(np.array, pair))
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return load_scene("simulated")
-
-
-def test_exp_has_its_metrics(scene):
-    sample = reduce_resolution(scene).crop(slice(0, 96), slice(0, 96))
-    table = by_method(sample, {"EXP": exp(sample)})
-    assert table.loc["EXP", "ergas"] == metrics.ergas(sample.gt, sample.lms)
-    assert table.loc["EXP", "q2n"] == metrics.q2n(sample.gt, sample.lms)
-
-
-def test_numbers_without_a_truth(scene):
-    sample = full_resolution(scene).crop(slice(0, 128), slice(0, 128))
-    row = by_method(sample, {"EXP": exp(sample)}).loc["EXP"]
-    assert row["d_lambda"] == metrics.d_lambda(sample.lms, sample.lms, scene.sensor)
-    assert row["d_s"] == metrics.d_s(sample.lms, sample.lms, sample.pan)
-    assert row["hqnr"] == metrics.hqnr(sample.lms, sample.lms, sample.pan, scene.sensor)
 
 
 def test_groups_count_once():

@@ -3,11 +3,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from dcfnet import DataError, load_scene
-from dcfnet.imagery.wald import reduce_resolution
-from dcfnet.networks import DCFNet, DCFNetConfig, count_parameters
+from dcfnet import DataError
+from dcfnet.networks import DCFNet, DCFNetConfig
 from dcfnet.networks.base import RATIO
-from dcfnet.networks.bricks import Keep, normalise
+from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import REMOVABLE
 from tests.support import golden_networks as golden
 
@@ -104,24 +103,12 @@ def test_golden_of_the_copy_for_inference(filled):
     assert golden.summary(fused) == pytest.approx(golden.DCFNET["C"], rel=1e-9)
 
 
-def test_parameters():
-    assert count_parameters(build()) == 2_768_071
-
-
 def test_batch_normalisation_as_released():
     norms = [module for module in build().modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.momentum, norm.eps) for norm in norms} == {(0.01, 1e-5)}
 
 
 # --- Sizes and options ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bands", [1, 4, 8])
-@pytest.mark.parametrize("size", [(64, 64), (61, 70), (7, 4), (1, 1)])
-@torch.no_grad()
-def test_sizes_and_bands(bands, size):
-    pan, ms, lms = random_inputs(*size, bands=bands, batch=2)
-    assert narrow(bands=bands).eval()(pan, ms, lms).shape == lms.shape
 
 
 @torch.no_grad()
@@ -267,12 +254,6 @@ def test_transfer_of_a_branch_to_itself_has_its_own_derivative():
         x = seen["stage3.branches.0"].detach().requires_grad_()
         through_others += torch.autograd.grad(transfer(x), x, gradient)[0]
     assert_close(whole, itself + through_others)
-
-
-def test_keep_is_the_identity():
-    x = torch.rand(2, 3, requires_grad=True)
-    assert Keep()(x) is not x
-    assert_close(Keep()(x), x, rtol=0, atol=0)
 
 
 # --- Dynamic fusion ---------------------------------------------------------------------------
@@ -428,29 +409,6 @@ def test_shortcut_equals_plain(steps, size):
     assert largest_relative_error(model.fused_for_inference(**steps)(*inputs), expected) < 1e-5
     assert_close(inputs, tuple(untouched), rtol=0, atol=0)
     assert_close(model(*inputs), expected, rtol=0, atol=0)  # the plain network is as it was
-
-
-@pytest.mark.parametrize("steps", SHORTCUTS.values(), ids=SHORTCUTS)
-@torch.no_grad()
-def test_shortcut_equals_plain_on_real_patches(steps, real_inputs):
-    model = randomise(build(inject_details=False)).eval()
-    fast = model.fused_for_inference(**steps)
-    assert largest_relative_error(fast(*real_inputs), model(*real_inputs)) < 1e-5
-
-
-@pytest.fixture(scope="module")
-def real_inputs():
-    try:
-        scene = load_scene("wv3-longmont")
-    except DataError as error:
-        pytest.skip(str(error))
-    sample = reduce_resolution(scene)
-    r, n = slice(200, 328), sample.ms.shape[-1] // 2
-    low = slice(r.start // RATIO, r.stop // RATIO)
-    assert n > low.stop
-    arrays = sample.pan[r, r][None], sample.ms[:, low, low], sample.lms[:, r, r]
-    scale = scene.sensor.max_value
-    return tuple(torch.as_tensor(a / scale, dtype=torch.float32)[None] for a in arrays)
 
 
 def test_copy_for_inference_is_frozen_and_has_no_parts():

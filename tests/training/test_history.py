@@ -1,7 +1,7 @@
 """What a run measured, and its CSV file."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfnet import DataError
@@ -31,15 +31,6 @@ def test_optimal_epoch_of_a_known_curve():
     assert history_of(falling + [1.0] * 99).optimal_epoch() is None
     assert history_of(falling + [1.0] * 100).optimal_epoch() == 300
     assert history_of([]).optimal_epoch() is None
-
-
-@settings(max_examples=30)
-@given(st.floats(allow_nan=False))
-def test_history_survives_to_the_last_bit(tmp_path_factory, value):
-    path = tmp_path_factory.mktemp("history") / "history.csv"
-    history = history_of([value, 0.1])
-    history.write(path)
-    assert History.read(path).rows == history.rows
 
 
 def test_what_is_no_history_is_refused(tmp_path):
