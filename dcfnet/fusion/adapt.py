@@ -5,8 +5,8 @@ is lost elsewhere. Every scene is its own training set one scale down (`dcfnet.f
 
 What is learnt there has to hold at the scale of the scene. Batch normalisation that goes on as in
 training does not let it: it comes to depend on the statistics of small patches one scale down. So
-it gets those of the scene as it is (`dcfnet.fusion.norms`), and keeps them while all weights learn.
-To keep them is what counts; with those of its training kept DCFNet came out alike.
+it keeps those of its training while all weights learn. With statistics of the scene as it is kept
+instead DCFNet came out alike.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from dcfnet.errors import DataError, RunError
 from dcfnet.fusion.below import Below, below
-from dcfnet.fusion.norms import with_fixed_norms, with_norms_of
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.source import Source
 from dcfnet.networks import PansharpeningNetwork, load_weights, save_weights
@@ -38,7 +39,7 @@ from dcfnet.training.evaluate import evaluate_network
 from dcfnet.training.loop import fit
 from dcfnet.training.plan import Plan
 
-__all__ = ["ADAPTING", "Adapted", "adapt"]
+_Norm = nn.modules.batchnorm._BatchNorm
 
 ADAPTING = Plan(
     lr=5e-4,
@@ -113,7 +114,6 @@ def adapt(
 
     Args:
         model: Any network of this package, with as many bands as the scene; it stays as it is.
-            The statistics of its copy's batch normalisation become those of the scene.
         scene: MS and PAN, in memory or read window by window, of any size.
         plan: Settings; `ADAPTING` with as many epochs as make `STEPS` steps unless given.
         minutes: Train for about so long instead.
@@ -167,16 +167,17 @@ def adapt(
         plan = replace(ADAPTING, epochs=noted["epochs"], batch_size=batch, seed=seed)
     _note(folder, {"of": what, **noted})
     before = evaluate_network(model, valid)
-    adapted, resume = with_norms_of(model, blocks.windows), folder is not None
-    trained = with_fixed_norms(adapted)
+    trained, resume = with_fixed_norms(model), folder is not None
     history = fit(trained, train, valid, plan, run_dir=folder, resume=resume, progress=progress)
     if not history.finished:
         raise KeyboardInterrupt(history.stopped)
-    adapted.load_state_dict(trained.state_dict())
-    after = evaluate_network(adapted, valid)
+    after = evaluate_network(trained, valid)
     better = after["loss"] < before["loss"]
+    kept = copy.deepcopy(model).eval()
+    if better:
+        kept.load_state_dict(trained.state_dict())
     result = Adapted(
-        model=adapted if better else copy.deepcopy(model).eval(),
+        model=kept,
         better=better,
         before=before,
         after=after,
@@ -189,6 +190,30 @@ def adapt(
     return result
 
 
+class _FixedNorm(nn.Module):
+    """What batch normalisation is in eval mode, under the same names, in training as well."""
+
+    def __init__(self, norm: _Norm) -> None:
+        super().__init__()
+        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
+        for name, value in norm.named_buffers():
+            self.register_buffer(name, value)
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        return F.batch_norm(images, mean, variance, self.weight, self.bias, eps=self.eps)
+
+
+def with_fixed_norms(model: nn.Module) -> nn.Module:
+    """A copy that is trained with the statistics that it has; its state fits the network itself."""
+    fixed = copy.deepcopy(model)
+    for parent in list(fixed.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _Norm):
+                setattr(parent, name, _FixedNorm(child))
+    return fixed
+
+
 def _what(
     model: PansharpeningNetwork,
     blocks: Below,
@@ -198,9 +223,9 @@ def _what(
 ) -> dict[str, Any]:
     """What decides the outcome: a call with the same goes on, or finds it done."""
     ground = hashlib.sha256(repr(blocks.blocks[0].sensor).encode())
-    for part in (*blocks.blocks, *blocks.windows):
-        for image in (part.gt, part.ms, part.pan, part.mask):
-            ground.update(b"" if image is None else np.ascontiguousarray(image).tobytes())
+    for block in blocks.blocks:
+        for image in (block.gt, block.ms, block.pan, block.mask):
+            ground.update(np.ascontiguousarray(image).tobytes())
     return {
         "network": fingerprint(model),
         "scene": ground.hexdigest(),

@@ -15,23 +15,17 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.fusion.tiled import read_window
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.source import SceneSource, Source, reduced_window
 from dcfnet.imagery.wald import Sample
 from dcfnet.training.batches import Batch
 
-__all__ = ["Below", "CroppedPatches", "below"]
-
 BLOCK = 256
 """Side of a block in MS pixels, about: blocks divide the scene evenly."""
 
 HELD_BACK = 0.2
 """Share of each block's columns, at its right, that nothing is learnt from."""
-
-WINDOW, WINDOWS = 32, 16
-"""Side in MS pixels, and number, of the windows of the blocks at the scene's own scale."""
 
 
 class CroppedPatches(Dataset[Batch]):
@@ -60,12 +54,9 @@ class Below:
 
     Attributes:
         blocks: Samples with truth, of some 256 x 256 pixels of ``gt`` or less.
-        windows: Some of their ground as it is, at the scale of the scene, without truth: what
-            batch normalisation takes its statistics from.
     """
 
     blocks: tuple[Sample, ...]
-    windows: tuple[Sample, ...]
 
     def held_back(self) -> list[Sample]:
         """The ground of each block that nothing is learnt from."""
@@ -128,14 +119,11 @@ def below(scene: Scene | Source, *, most: int = 6, seed: int = 0, progress: bool
         for cols in zip(edges[1], edges[1][1:], strict=False)
     ]
     blocks: list[Sample] = []
-    taken: list[Window] = []
-    random = np.random.default_rng(seed)
     with tqdm(total=min(most, len(places)), unit="block", disable=not progress) as bar:
-        for place in random.permutation(len(places)):
+        for place in np.random.default_rng(seed).permutation(len(places)):
             block = reduced_window(source, places[place])
             if block.mask.mean() >= 0.25:
                 blocks.append(block)
-                taken.append(places[place])
                 bar.update()
             if len(blocks) == most:
                 break
@@ -144,25 +132,7 @@ def below(scene: Scene | Source, *, most: int = 6, seed: int = 0, progress: bool
             "the scene has hardly any data: expected one where a quarter of some "
             f"{BLOCK} x {BLOCK} MS pixels have values; check masks and no-data values"
         )
-    return Below(tuple(blocks), tuple(_windows(source, taken, random)))
-
-
-def _windows(source: Source, blocks: list[Window], random: np.random.Generator) -> list[Sample]:
-    """Some windows of blocks as they are, most of whose pixels have data."""
-    places = [
-        Window(slice(y, y + WINDOW), slice(x, x + WINDOW))
-        for rows, cols in blocks
-        for y in range(rows.start, rows.stop - WINDOW + 1, WINDOW)
-        for x in range(cols.start, cols.stop - WINDOW + 1, WINDOW)
-    ]
-    windows: list[Sample] = []
-    for i in random.permutation(len(places)):
-        ms, lms, pan, mask = read_window(source, places[i])
-        if mask.mean() >= 0.75:
-            windows.append(Sample(None, ms, lms, pan, mask, source.sensor))
-        if len(windows) == WINDOWS:
-            break
-    return windows
+    return Below(tuple(blocks))
 
 
 def _edges(size: int, ratio: int) -> list[int]:

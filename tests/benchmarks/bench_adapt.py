@@ -8,13 +8,13 @@ MTF-GLP-FS and EXP (`tried`); and on the whole scene as it is, where there is no
 time over threads is the time on a machine with nothing else to do.
 """
 
+import copy
 import time
 
 import torch
 
 from dcfnet.fusion.adapt import STEPS, adapt
 from dcfnet.fusion.below import below
-from dcfnet.fusion.norms import with_norms_of
 from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.fusion.trial import tried
 from dcfnet.imagery.catalogue import load_scene
@@ -22,6 +22,7 @@ from dcfnet.imagery.filters import degrade
 from dcfnet.imagery.wald import full_resolution
 from dcfnet.measure.metrics import evaluate
 from dcfnet.networks import load_trained
+from dcfnet.training.evaluate import recompute_norms
 from dcfnet.training.machine import gains_from_bf16
 from tests.benchmarks.report import parser, report
 
@@ -39,7 +40,7 @@ def measure(networks: list[str]) -> dict:
         processor_seconds = (time.process_time() - processor) / torch.get_num_threads()
         models = {f"{model.title} as it was": model}
         if any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules()):
-            models[f"{model.title}, other statistics"] = with_norms_of(model, blocks.windows)
+            models[f"{model.title}, other statistics"] = with_norms_of(model, sample)
         models[f"{model.title} adapted"] = found.model
         table = tried(models, blocks)
         result["networks"][name] = {
@@ -52,6 +53,20 @@ def measure(networks: list[str]) -> dict:
         }
         print(f"{model.title}: {seconds:.1f} s\n{table.round(3)}", flush=True)
     return result
+
+
+def with_norms_of(model, sample):
+    """A copy whose batch normalisation has the statistics of 16 windows all over a sample."""
+    height, width = sample.shape
+    windows = [
+        sample.crop(slice(y, y + 128), slice(x, x + 128)).inputs()
+        for y in range(0, height - 127, (height - 128) // 12 * 4)
+        for x in range(0, width - 127, (width - 128) // 12 * 4)
+    ]
+    batches = (map(torch.cat, zip(*windows[i : i + 4], strict=True)) for i in range(0, 16, 4))
+    found = copy.deepcopy(model)
+    recompute_norms(found, (dict(zip(("pan", "ms", "lms"), b, strict=True)) for b in batches))
+    return found
 
 
 def at_full(model, scene, sample) -> dict[str, float]:

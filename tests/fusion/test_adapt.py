@@ -1,5 +1,6 @@
 """Adapting: blocks one scale down, and a network that is kept only where it is better."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from dcfnet import WV3, DataError, Scene, build_network, load_scene, reduce_resolution
-from dcfnet.fusion.adapt import ADAPTING, STEPS, adapt
+from dcfnet.fusion.adapt import ADAPTING, STEPS, adapt, with_fixed_norms
 from dcfnet.fusion.below import HELD_BACK, below
 from dcfnet.imagery.source import SceneSource
 from dcfnet.training.evaluate import evaluate_network
@@ -129,6 +130,25 @@ def test_what_was_better_is_kept(scene, lost, tmp_path):
     kept = load_weights(tmp_path / "run" / "weights.safetensors")
     assert torch.equal(kept.last.weight, lost.last.weight)
     assert "made it worse" in str(result)
+
+
+def test_training_leaves_fixed_statistics_alone_and_the_state_fits(network, scene):
+    def statistics(model):
+        return {name: value for name, value in model.named_buffers() if "running" in name}
+
+    model = copy.deepcopy(network)
+    fixed = with_fixed_norms(model).train()
+    inputs = below(scene).blocks[0].crop(slice(0, 32), slice(0, 32)).inputs()
+    torch.testing.assert_close(fixed(*inputs), model(*inputs))
+    optimiser = torch.optim.SGD(fixed.parameters(), lr=1e-3)
+    fixed(*inputs).square().mean().backward()
+    optimiser.step()
+    for name, value in statistics(fixed).items():
+        assert torch.equal(value, statistics(model)[name])
+    given = model(*inputs).detach()
+    model.load_state_dict(fixed.state_dict())
+    torch.testing.assert_close(model(*inputs), fixed(*inputs))
+    assert not torch.equal(model(*inputs), given)
 
 
 def test_a_scene_too_small_is_refused(scene, lost):
