@@ -33,8 +33,6 @@ from dcfnet.networks import PansharpeningNetwork
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
-__all__ = ["fuse_files", "require_free"]
-
 
 def fuse_files(
     how: PansharpeningNetwork | Method,
@@ -249,9 +247,8 @@ def _finish(out: Path, works: list[WorkRaster]) -> None:
                 f"strip {number} of {len(works)} of {out} is not there, or was made with other "
                 "settings: fuse it first"
             )
-    works[0].finish(works)
-    for work in works:
-        work.remove()
+    works[0].finish()
+    works[0].clear()
 
 
 def _on_disk(name: str) -> Path | None:

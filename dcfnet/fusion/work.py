@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from glob import escape as escape_glob
 from pathlib import Path
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio.shutil
+from filelock import FileLock
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
@@ -20,8 +20,6 @@ from dcfnet.errors import DataError, unknown
 from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.geotiff import Pair, open_raster
 from dcfnet.paths import beside, written_whole
-
-__all__ = ["WorkRaster", "sidecars"]
 
 _TYPES = ("uint8", "uint16", "int16", "uint32", "int32")
 
@@ -38,7 +36,10 @@ def sidecars(path: Path) -> list[Path]:
 
 
 class WorkRaster:
-    """Rows of tiles in a raw raster beside the result, and a journal of those that are safe."""
+    """Rows of tiles in a raw raster beside the result, and a journal of those that are safe.
+
+    Strips of a scene share the raster, and each has a journal of its own.
+    """
 
     def __init__(
         self,
@@ -65,12 +66,12 @@ class WorkRaster:
         """
         self.out, self.source, self.fingerprint = out, source, fingerprint
         self.software = software
-        self.raster, self.journal = beside(out, f"work{strip}"), beside(out, f"journal{strip}")
+        self.raster, self.journal = beside(out, "work"), beside(out, f"journal{strip}")
         self.dtype, self.nodata = _type_and_nodata(source)
         self.rpcs, self.gcps = source.rpcs, source.gcps
-        r, self.rows = source.sensor.ratio, rows
-        self.top, bottom = r * rows[0].keep_start, r * rows[-1].keep_stop
-        self.shape = (source.sensor.n_bands, bottom - self.top, r * source.shape[1])
+        self.rows, self.strip = rows, strip
+        height, width = (source.sensor.ratio * size for size in source.shape)
+        self.shape = (source.sensor.n_bands, height, width)
 
     def begin(self) -> int:
         """Find or make the raw raster.
@@ -83,7 +84,16 @@ class WorkRaster:
         """
         if done := self.done():
             return done
-        self.remove()
+        self.journal.unlink(missing_ok=True)  # of other settings, whose rows are overwritten now
+        lock = FileLock(beside(self.out, "work.lock"))
+        with lock:
+            if not self._whole():
+                self._make()
+            Path(lock.lock_file).unlink(missing_ok=True)
+        return 0
+
+    def _make(self) -> None:
+        self.clear()
         size, free = self._size(), shutil.disk_usage(self.out.parent).free
         if free < 1.7 * size:
             raise OSError(
@@ -95,24 +105,29 @@ class WorkRaster:
             self.raster, "w", driver="ENVI", count=bands, height=height, width=width,
             dtype=self.dtype, SUFFIX="ADD",
         ):  # fmt: skip
-            return 0
+            pass
 
     def _size(self) -> int:
         return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def _whole(self) -> bool:
+        """Whether the raw raster is there, as large as it should be."""
+        try:
+            with open_raster(self.raster) as file:
+                fits = (file.count, *file.shape) == self.shape and file.dtypes[0] == self.dtype
+            return fits and self.raster.stat().st_size == self._size()
+        except (OSError, ValueError):
+            return False
 
     def done(self) -> int:
         """How many rows of tiles are safe."""
         try:
             entry = json.loads(self.journal.read_text())
             done = int(entry["rows"])
-            with open_raster(self.raster) as file:
-                whole = (file.count, *file.shape) == self.shape and file.dtypes[0] == self.dtype
-            whole = whole and self.raster.stat().st_size == self._size()
-            if whole and entry["settings"] == self.fingerprint and 0 < done <= len(self.rows):
-                return done
+            fits = entry["settings"] == self.fingerprint and 0 < done <= len(self.rows)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            pass
-        return 0
+            return 0
+        return done if fits and self._whole() else 0
 
     @contextlib.contextmanager
     def row(self, number: int) -> Iterator[Callable[[np.ndarray, np.ndarray, Tile], None]]:
@@ -137,7 +152,7 @@ class WorkRaster:
             lines[:, :, r * col.keep_start : r * col.keep_stop] = self._digital_numbers(image, mask)
 
         yield put
-        window = Window(0, r * row.keep_start - self.top, width, lines.shape[1])
+        window = Window(0, r * row.keep_start, width, lines.shape[1])
         with open_raster(self.raster, "r+") as file:
             file.write(lines, window=window)
         # GDAL writes when it closes the file, and then says nothing of what the disk refused.
@@ -163,16 +178,15 @@ class WorkRaster:
             values[values == nodata] = nodata - 1 if nodata > 1 else 2
         return np.where(mask, values, nodata).astype(self.dtype)
 
-    def finish(self, strips: Sequence[WorkRaster]) -> None:
-        """Turn the raw rasters of strips that make up the whole into the result.
+    def finish(self) -> None:
+        """Turn the raw raster into the result.
 
         Raises:
             OSError: The result cannot be written.
         """
-        vrt, shape = _mosaic(strips)
         with written_whole(self.out) as temporary, MemoryFile(ext=".vrt") as described:
             try:
-                rasterio.shutil.copy(vrt, described.name, driver="VRT")
+                rasterio.shutil.copy(self.raster, described.name, driver="VRT")
                 with open_raster(described.name, "r+") as file:
                     self._describe(file)
                 rasterio.shutil.copy(
@@ -180,7 +194,7 @@ class WorkRaster:
                     BLOCKSIZE="512", OVERVIEW_RESAMPLING="AVERAGE", BIGTIFF="IF_SAFER",
                 )  # fmt: skip
                 with open_raster(temporary) as written:
-                    whole = (written.count, *written.shape) == shape
+                    whole = (written.count, *written.shape) == self.shape
             except Exception as error:  # rasterio lets some of GDAL's own through
                 raise OSError(f"cannot write {self.out} ({error}): is the disk full?") from error
             finally:
@@ -219,28 +233,18 @@ class WorkRaster:
                 setattr(file, what, values)
 
     def remove(self) -> None:
-        """Delete what was needed to make the result."""
+        """Delete what is worth nothing: with the raster, unless other strips have rows in it."""
+        if self.strip:
+            self.journal.unlink(missing_ok=True)
+        else:
+            self.clear()
+
+    def clear(self) -> None:
+        """Delete the raster and the journals of all strips."""
         header = self.raster.with_name(f"{self.raster.name}.hdr")
-        for path in (self.raster, header, self.journal):
+        journals = beside(Path(escape_glob(self.out.name)), "journal*").name
+        for path in (self.raster, header, *self.out.parent.glob(journals)):
             path.unlink(missing_ok=True)
-
-
-def _mosaic(strips: Sequence[WorkRaster]) -> tuple[str, tuple[int, int, int]]:
-    """A VRT of the strips' rasters, one below the other, and its shape."""
-    (bands, _, width), name = strips[0].shape, strips[0].dtype.name
-    kind = {"uint8": "Byte"}.get(name, name)
-    height = sum(strip.shape[1] for strip in strips)
-    vrt = Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    for band in range(1, bands + 1):
-        part = SubElement(vrt, "VRTRasterBand", dataType=kind, band=str(band))
-        for strip in strips:
-            source = SubElement(part, "SimpleSource")
-            SubElement(source, "SourceFilename").text = str(strip.raster.absolute())
-            SubElement(source, "SourceBand").text = str(band)
-            place = {"xOff": "0", "xSize": str(width), "ySize": str(strip.shape[1])}
-            SubElement(source, "SrcRect", place, yOff="0")
-            SubElement(source, "DstRect", place, yOff=str(strip.top))
-    return tostring(vrt, "unicode"), (bands, height, width)
 
 
 def _type_and_nodata(source: Pair) -> tuple[np.dtype, int]:
