@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dcfnet.imagery.source import Source
     from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["adapt", "fuse"]
-
 MethodName = Literal["exp", "mtf-glp-fs", "bt-h", "gsa", "bdsd-pc", "awlp"]
 """The keys of `dcfnet.imagery.classical.METHODS`, which takes torch to import."""
 
@@ -121,20 +119,37 @@ def adapt(
 
 @dataclass(frozen=True)
 class Order:
-    """What `fuse` is told beside the files."""
+    """What `fuse` is told beside the files.
 
-    chosen: ChosenOrMethod
-    adapt: bool
-    minutes: float | None
-    align: bool
-    resample: bool
-    quiet: bool
-    tile: int
-    overlap: int
-    device: str | None
-    precision: str
-    engine: str | None
-    overwrite: bool
+    Args:
+        overwrite: Replace the result if it is there.
+        chosen: What fuses.
+        adapt: Fit the network to the scene first, as the command adapt does, in OUT-adapted.
+        minutes: Adapt for about so long.
+        align: Move each band onto PAN, by what the command check measures.
+        resample: Resample MS if it is off PAN's grid by a fraction of a PAN pixel.
+        quiet: Do not try the network first.
+        tile: Side of a tile, in PAN pixels.
+        overlap: PAN pixels discarded at each side of a tile.
+        device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
+            GPUs, else the CPU.
+        precision: Of the network's arithmetic.
+        engine: What computes; by default openvino on a CPU where it is installed and the scene is
+            not small, else torch.
+    """
+
+    overwrite: Flag = False
+    chosen: Annotated[ChosenOrMethod, Parameter(name="*")] = ChosenOrMethod()
+    adapt: Flag = False
+    minutes: float | None = None
+    align: Flag = False
+    resample: Flag = False
+    quiet: Flag = False
+    tile: int = TILE
+    overlap: int = OVERLAP
+    device: str | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    engine: Literal["torch", "openvino"] | None = None
 
     def check(self) -> None:
         """Refuse what does not go together."""
@@ -204,18 +219,7 @@ def fuse(
     ms: str | None = None,
     pan: str | None = None,
     sensor: TakenBy | None = None,
-    overwrite: Flag = False,
-    chosen: Annotated[ChosenOrMethod, Parameter(name="*")] = ChosenOrMethod(),
-    adapt: Flag = False,
-    minutes: float | None = None,
-    align: Flag = False,
-    resample: Flag = False,
-    quiet: Flag = False,
-    tile: int = TILE,
-    overlap: int = OVERLAP,
-    device: str | None = None,
-    precision: Literal["fp32", "bf16"] = "fp32",
-    engine: Literal["torch", "openvino"] | None = None,
+    order: Annotated[Order, Parameter(name="*")] = Order(),
     list: Annotated[Path | None, ARCHIVE] = None,
     scheduler: Annotated[str | None, ARCHIVE] = None,
     workers: Annotated[int | None, ARCHIVE] = None,
@@ -236,45 +240,18 @@ def fuse(
         ms: GeoTIFF, the sensor's bands; or what GDAL reads besides, /vsizip/S.zip/MS.tif or a VRT.
         pan: GeoTIFF, one band; likewise.
         sensor: What took the images; its help names all.
-        overwrite: Replace the result if it is there.
-        chosen: What fuses.
-        adapt: Fit the network to the scene first, as the command adapt does, in OUT-adapted.
-        minutes: Adapt for about so long.
-        align: Move each band onto PAN, by what the command check measures.
-        resample: Resample MS if it is off PAN's grid by a fraction of a PAN pixel.
-        quiet: Do not try the network first.
-        tile: Side of a tile, in PAN pixels.
-        overlap: PAN pixels discarded at each side of a tile.
-        device: cpu, cuda:0, or several with commas between, which share the tiles; by default all
-            GPUs, else the CPU.
-        precision: Of the network's arithmetic.
-        engine: What computes; by default openvino on a CPU where it is installed and the scene is
-            not small, else torch.
+        order: How the result is made.
         list: CSV file of scenes instead of one: columns ms, pan, out and, if they differ, sensor;
             with a column strips a scene is cut into so many, which fuse side by side.
         scheduler: Address of a Dask scheduler whose workers fuse them, tcp://host:8786; by default
             processes of this machine.
         workers: How many processes of this machine; by default one for each core.
     """
-    order = Order(
-        chosen,
-        adapt,
-        minutes,
-        align,
-        resample,
-        quiet,
-        tile,
-        overlap,
-        device,
-        precision,
-        engine,
-        overwrite,
-    )
     order.check()
     if list is not None:
         if out or ms or pan:
             raise ValueError("--list names the scenes: leave out OUT, --ms and --pan")
-        if overwrite:
+        if order.overwrite:
             raise ValueError("--list leaves results alone: remove those that shall be made anew")
         return _fuse_archive(order, list, sensor, scheduler, workers)
     if scheduler or workers:

@@ -64,12 +64,6 @@ def test_settings_that_cannot_be_are_refused(files, tmp_path, capsys, wrong):
     assert capsys.readouterr().err.startswith("dcfnet fuse: ")
 
 
-def test_an_address_is_named_as_it_was_given(files, tmp_path, capsys):
-    given = ["--ms", "https://127.0.0.1:9/ms.tif", "--pan", str(files[1]), "--sensor", "wv3"]
-    assert main(["fuse", *given, "--network", "pnn", str(tmp_path / "out.tif")]) == 2
-    assert "cannot read https://127.0.0.1:9/ms.tif" in capsys.readouterr().err
-
-
 # --- Adapting -------------------------------------------------------------------------------
 
 
