@@ -23,8 +23,6 @@ from dcfnet.training.machine import describe
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder, describe_data, read_run, versions
 
-__all__ = ["Keeper", "State", "settings"]
-
 
 class State:
     """What is trained and how far it is: all that is needed to go on.
@@ -102,25 +100,6 @@ class State:
         if saved["best"]:
             self.best = copy.deepcopy(self.model)
             self.best.load_state_dict(saved["best"])
-        self._require_sound()
-
-    def _require_sound(self) -> None:
-        epochs = [row["epoch"] for row in self.history.rows]
-        if epochs != [*range(1, len(epochs) + 1)] or self.step < 0:
-            raise ValueError("its epochs do not count from 1")
-        if bool(epochs) != (self.best is not None):
-            raise ValueError("its epochs and its best weights do not belong together")
-        numbers = [self.loss_sum, self.epoch_seconds, self.wall_seconds]
-        for row in self.history.rows:
-            numbers += row["train_loss"], row["valid_loss"]
-        if any(map(math.isnan, numbers)):
-            raise ValueError("it holds NaN")
-        for parameter, moments in self.adam.state.items():
-            if moments["step"].numel() != 1 or not float(moments["step"]) > 0:
-                raise ValueError("the steps of Adam do not fit")
-            for name in ("exp_avg", "exp_avg_sq"):
-                if moments[name].shape != parameter.shape or not moments[name].isfinite().all():
-                    raise ValueError(f"{name} of Adam does not fit")
 
 
 def settings(

@@ -290,37 +290,3 @@ def test_what_filters_overshoot_is_no_damage_in_files_that_were_not_rounded(layo
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be opened"):
         check_h5(tmp_path)
-
-
-def test_links_out_of_the_file_are_refused(layout, tmp_path):
-    other = write_raw(tmp_path / "other.h5", layout)
-    path = write_raw(tmp_path / "linked.h5", {k: v for k, v in layout.items() if k != "gt"})
-    with h5py.File(path, "r+") as file:
-        file["gt"] = h5py.ExternalLink(other.name, "/gt")
-    with pytest.raises(DataError, match=r"'gt' is a link to another file \(other.h5\)"):
-        check_h5(path)
-    with h5py.File(path, "r+") as file:
-        del file["gt"]
-        file["gt"] = h5py.SoftLink("/nowhere")
-    with pytest.raises(DataError, match="'gt' cannot be opened"):
-        check_h5(path)
-
-
-def test_values_stored_elsewhere_are_refused(layout, tmp_path):
-    path = write_raw(tmp_path / "a.h5", {k: v for k, v in layout.items() if k != "gt"})
-    other = write_raw(tmp_path / "other.h5", layout)
-    with h5py.File(path, "r+") as file:
-        virtual = h5py.VirtualLayout(layout["gt"].shape, np.float64)
-        virtual[:] = h5py.VirtualSource(other, "gt", layout["gt"].shape)
-        file.create_virtual_dataset("gt", virtual)
-    with pytest.raises(DataError, match="'gt' lie in other files"):
-        check_h5(path)
-    with h5py.File(path, "r+") as file:
-        del file["gt"]
-        raw = tmp_path / "gt.raw"
-        layout["gt"].tofile(raw)
-        file.create_dataset(
-            "gt", layout["gt"].shape, np.float64, external=[(str(raw), 0, raw.stat().st_size)]
-        )
-    with pytest.raises(DataError, match="'gt' lie in other files"):
-        check_h5(path)
