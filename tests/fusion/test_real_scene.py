@@ -82,7 +82,7 @@ def test_statistics_of_the_scene_alone_bring_dcfnet_most_of_the_way(coarse):
     windows = below(load_scene("wv2-longmont")).patches("train", size=128, stride=32, most=16)
     recompute_norms(model, DataLoader(windows, batch_size=4))
     after = errors(model, sample)
-    assert (after <= (3.75, 2.7, -0.905)).all(), after
+    assert (after <= (3.85, 2.75, -0.895)).all(), after
 
 
 def test_where_adapting_would_do_harm_the_network_stays_as_it_is(coarse):
