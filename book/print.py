@@ -45,6 +45,8 @@ PREPARE = """() => {
 }"""
 READY = """() => [...document.querySelectorAll(".dcf-view")]
   .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
+DRAWN = """() => new Promise((done) =>
+  requestAnimationFrame(() => requestAnimationFrame(done)))"""
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center">
   <span class="pageNumber"></span></div>"""
 
@@ -67,6 +69,10 @@ def main(folder: str, out: str) -> None:
         tab.goto(whole.resolve().as_uri())
         tab.wait_for_function(READY, timeout=600_000)
         tab.evaluate(PREPARE)
+        # Views lay themselves out anew for the width of A4 less its margins.
+        tab.emulate_media(media="print")
+        tab.set_viewport_size({"width": 673, "height": 1000})
+        tab.evaluate(DRAWN)
         tab.pdf(
             path=out,
             format="A4",
