@@ -22,8 +22,6 @@ from dcfnet.fusion.command import adapt, fuse
 from dcfnet.imagery.command import check, data
 from dcfnet.training.command import evaluate, experiment, train
 
-__all__ = ["main"]
-
 TRAIN = """Examples:
 
     dcfnet data && dcfnet train dcfnet

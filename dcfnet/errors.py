@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "RunError", "unknown"]
-
 MOST_NAMES = 16
 """A longer list is not printed: nobody reads it in an error message."""
 

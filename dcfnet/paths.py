@@ -9,8 +9,6 @@ from pathlib import Path
 
 from dcfnet.errors import DataError
 
-__all__ = ["beside", "data_dir", "is_file", "written_whole"]
-
 
 def data_dir() -> Path:
     """The folder of built HDF5 files and training runs.

@@ -39,8 +39,6 @@ from dcfnet.training.evaluate import evaluate_network
 from dcfnet.training.loop import fit
 from dcfnet.training.plan import Plan
 
-__all__ = ["ADAPTING", "Adapted", "adapt", "with_fixed_norms"]
-
 _Norm = nn.modules.batchnorm._BatchNorm
 
 ADAPTING = Plan(

@@ -8,8 +8,6 @@ import pandas as pd
 from dcfnet.imagery.moved import read_moved
 from dcfnet.imagery.source import Source
 
-__all__ = ["AlignedSource"]
-
 
 class AlignedSource:
     """A scene read window by window, each band moved by a fraction of a pixel onto PAN.

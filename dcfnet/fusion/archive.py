@@ -26,8 +26,6 @@ from dcfnet.paths import is_file, written_whole
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Job", "fuse_archive", "read_jobs"]
-
 
 @dataclass(frozen=True)
 class Job:

@@ -21,8 +21,6 @@ from dcfnet.imagery.source import SceneSource, Source, reduced_window
 from dcfnet.imagery.wald import Sample
 from dcfnet.training.batches import Batch
 
-__all__ = ["Below", "CroppedPatches", "below"]
-
 BLOCK = 256
 """Side of a block in MS pixels, about: blocks divide the scene evenly."""
 

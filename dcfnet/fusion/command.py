@@ -14,8 +14,6 @@ from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.command import Flag, TakenBy
 from dcfnet.training.command import NetworkName, exclusive, load_network
 
-__all__ = ["adapt", "fuse"]
-
 if TYPE_CHECKING:
     import pandas as pd
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from dcfnet.errors import DataError, unknown
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["ENGINES", "OpenVINO", "engine_for"]
-
 ENGINES = ("torch", "openvino")
 
 WORTH_IT = 32

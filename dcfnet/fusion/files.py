@@ -33,8 +33,6 @@ from dcfnet.networks import PansharpeningNetwork
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
-__all__ = ["fuse_files", "require_free"]
-
 
 def fuse_files(
     how: PansharpeningNetwork | Method,

@@ -17,8 +17,6 @@ from dcfnet.imagery.statistics import MARGIN
 from dcfnet.imagery.statistics import Tile as Measured
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["MethodTiles"]
-
 SIDE = 256
 """Side of the tiles that a scene is measured by, in MS pixels."""
 

@@ -30,16 +30,6 @@ from dcfnet.imagery.source import SceneSource, Source
 from dcfnet.imagery.tensors import as_digital_numbers, as_tensor
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = [
-    "Fused",
-    "Workers",
-    "find_devices",
-    "fuse_scene",
-    "plan_tiles",
-    "read_tile",
-    "read_window",
-]
-
 Fused = Generator[tuple[Tile, Tile, np.ndarray, np.ndarray], None, None]
 """Row by row the tiles' kept parts: row, column, fused (C, h, w), mask (h, w)."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-__all__ = ["OVERLAP", "TILE", "Tile", "tiles_along"]
-
 TILE = 256
 """Side of a tile in PAN pixels, unless another is asked for."""
 

@@ -19,8 +19,6 @@ from dcfnet.measure.tables import METRICS
 from dcfnet.networks import PansharpeningNetwork
 from dcfnet.networks.one_pass import fuse
 
-__all__ = ["ahead", "tried"]
-
 JUDGED = ("sam", "ergas", "q2n")
 
 AROUND = 32

@@ -21,8 +21,6 @@ from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.geotiff import Pair, open_raster
 from dcfnet.paths import beside, written_whole
 
-__all__ = ["WorkRaster", "sidecars"]
-
 _TYPES = ("uint8", "uint16", "int16", "uint32", "int32")
 
 # What MS says of its file and not of its image: of the result something else is true.

@@ -30,8 +30,6 @@ from dcfnet.imagery.source import reduced_window
 from dcfnet.imagery.wald import Sample, reduce_resolution
 from dcfnet.paths import data_dir, written_whole
 
-__all__ = ["build_data", "build_pairs", "data_file", "write_h5"]
-
 BLOCK = 1024
 """Side of the blocks, in MS pixels, in which files of any size are read."""
 

@@ -11,8 +11,6 @@ from dcfnet.imagery.scene import Scene, open_scene
 from dcfnet.imagery.sensors import WV2, WV3, Sensor
 from dcfnet.imagery.simulated.camera import simulate_scene
 
-__all__ = ["SCENES", "load_scene", "longmont_files", "scene_name"]
-
 DIGITALGLOBE = "(c) DigitalGlobe, Inc. All Rights Reserved"
 
 SCENES: dict[str, str] = {

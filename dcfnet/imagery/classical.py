@@ -26,19 +26,6 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.statistics import Statistics, Tile, one_tile
 from dcfnet.imagery.wald import Sample
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "as_bands_see",
-    "awlp",
-    "bdsd_pc",
-    "bt_h",
-    "exp",
-    "get_method",
-    "gsa",
-    "mtf_glp_fs",
-]
-
 Fitted = dict[str, np.ndarray]
 _TINY = 2.0**-52  # what the toolbox adds to divisors
 

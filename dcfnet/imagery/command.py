@@ -14,8 +14,6 @@ from cyclopts import Group, Parameter
 
 from dcfnet.imagery.sensors import SENSORS
 
-__all__ = ["Flag", "SensorName", "TakenBy", "check", "data"]
-
 SensorName = Annotated[
     str | None,
     Parameter(

@@ -9,8 +9,6 @@ import numpy as np
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = ["SUPPLEMENT_QUANTILES", "band_limits", "composite", "stretch"]
-
 SUPPLEMENT_QUANTILES = (0.01, 0.995)
 """Between these the DCFNet supplement stretches its composites; bright roofs make them dark."""
 

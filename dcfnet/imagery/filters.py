@@ -18,20 +18,6 @@ from scipy.signal import fftconvolve
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = [
-    "bicubic_down",
-    "bicubic_up",
-    "coarse_mask",
-    "decimate",
-    "degrade",
-    "exp_upsample",
-    "filled",
-    "mtf_filter",
-    "mtf_kernel",
-    "reduce_pan",
-    "wavelet_low_pass",
-]
-
 # Half of the 23-tap filter, from its centre outwards (Aiazzi et al., 2002).
 _HALF_FILTER = 2 * np.array(
     [0.5, 0.305334091185, 0, -0.072698593239, 0, 0.021809577942,

@@ -25,8 +25,6 @@ from dcfnet.imagery.moved import read_moved
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.paths import is_file
 
-__all__ = ["Pair", "Raster", "count_bands", "open_raster", "raster_name"]
-
 WHOLE = 1e-3
 """By how much a floating-point value may differ from a whole digital number."""
 

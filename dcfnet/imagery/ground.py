@@ -10,8 +10,6 @@ from rasterio.crs import CRS
 
 from dcfnet.errors import DataError
 
-__all__ = ["CommonGround", "Grid", "common_ground"]
-
 TOLERANCE = 0.1
 """PAN pixels by which two grids may differ anywhere."""
 

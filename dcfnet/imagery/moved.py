@@ -10,8 +10,6 @@ from scipy.ndimage import shift
 
 from dcfnet.imagery.filters import filled
 
-__all__ = ["read_moved", "shifted"]
-
 REACH = 12
 """Pixels around a window that fifth-order splines look at; what lies beyond counts for 1e-4."""
 

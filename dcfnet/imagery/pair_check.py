@@ -15,8 +15,6 @@ from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.registration import PERFECT, displacements
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = ["PairCheck", "check_pair"]
-
 SIDE = 512
 """Side of the windows that are read, in MS pixels."""
 

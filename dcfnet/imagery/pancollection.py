@@ -24,8 +24,6 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import SENSORS, Sensor, generic_sensor, sensor_from_table
 from dcfnet.imagery.tensors import as_tensor
 
-__all__ = ["PatchDataset", "check_h5"]
-
 _HINT = "see data/README.md for the layout"
 
 # What h5py raises for damaged files, depending on where the damage is.

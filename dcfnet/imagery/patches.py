@@ -6,8 +6,6 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.regions import Split, Window, regions
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["PATCH", "all_windows", "none_fits", "patch_windows"]
-
 PATCH = 64
 """Side of a patch on the grid of ``gt``, in pixels."""
 

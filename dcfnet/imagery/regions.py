@@ -11,8 +11,6 @@ from typing import Literal, NamedTuple
 
 from dcfnet.errors import DataError, unknown
 
-__all__ = ["FOLDS", "SPLITS", "Split", "Window", "regions"]
-
 Split = Literal["train", "test", "valid"]
 SPLITS: tuple[Split, ...] = ("train", "test", "valid")
 

@@ -31,8 +31,6 @@ from dcfnet.imagery.moved import shifted
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["PERFECT", "aligned", "at_reduced_resolution", "displacements", "fuse_aligned", "moved"]
-
 SQUARE = 6
 """Side of the squares, in MS pixels: small enough for two materials, large enough for a fit."""
 

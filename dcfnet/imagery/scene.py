@@ -12,8 +12,6 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = ["Scene", "open_scene"]
-
 
 @dataclass(frozen=True)
 class Scene:

@@ -15,17 +15,6 @@ from typing import Any
 
 from dcfnet.errors import DataError, unknown
 
-__all__ = [
-    "SENSORS",
-    "WV2",
-    "WV3",
-    "Sensor",
-    "generic_sensor",
-    "get_sensor",
-    "sensor_from_table",
-    "sensor_table",
-]
-
 
 @dataclass(frozen=True)
 class Sensor:

@@ -12,8 +12,6 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample, reduce_resolution
 
-__all__ = ["SceneSource", "Source", "reduced_window"]
-
 MARGIN = 56
 """MS pixels around a window that Wald's protocol looks at: 20 for the MTF, 36 to interpolate."""
 

@@ -17,8 +17,6 @@ from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["MARGIN", "REACH", "Statistics", "Tile", "one_tile"]
-
 Tile = tuple[Sample, Window]
 """A part of a scene with the ground around it, and the window of its own ground in it."""
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from dcfnet.imagery.sensors import Sensor
 
-__all__ = ["as_digital_numbers", "as_tensor"]
-
 
 def as_tensor(
     image: np.ndarray, sensor: Sensor, like: torch.device | torch.dtype | Tensor | str = "cpu"

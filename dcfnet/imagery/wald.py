@@ -15,8 +15,6 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.tensors import as_tensor
 
-__all__ = ["Sample", "full_resolution", "reduce_resolution"]
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -37,25 +37,6 @@ from dcfnet.inside.gradcam import GradCAM, Region
 from dcfnet.inside.hooks import as_used, kept
 from dcfnet.networks.base import RATIO
 
-__all__ = [
-    "Images",
-    "Path",
-    "Target",
-    "band_mean",
-    "detail",
-    "diffusion_index",
-    "flat",
-    "gini",
-    "hires_cam",
-    "integrated_gradients",
-    "integrated_through",
-    "reach",
-    "recovered",
-    "sharpening",
-    "straight",
-    "structure",
-]
-
 
 class Images(NamedTuple):
     """What a network takes, or a number for each of its pixels.

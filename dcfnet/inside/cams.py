@@ -20,16 +20,6 @@ from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import transfer_name
 
-__all__ = [
-    "Hook",
-    "PatchCams",
-    "Relu",
-    "part_table",
-    "pcft_parts",
-    "pictured",
-    "transfer_part",
-]
-
 Relu = Literal["after", "before"]
 Hook = Literal["arrives", "last convolution"]
 

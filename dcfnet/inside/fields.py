@@ -12,8 +12,6 @@ from torch import Tensor
 from dcfnet.inside.hooks import kept
 from dcfnet.networks import PansharpeningNetwork
 
-__all__ = ["effective_fields", "field_radius", "mean_field"]
-
 
 def effective_fields(
     model: PansharpeningNetwork,

@@ -31,8 +31,6 @@ from torch import Tensor, nn
 
 from dcfnet.inside.hooks import as_used, replaced, require_parts
 
-__all__ = ["GradCAM", "LayerMaps", "Region"]
-
 Region = tuple[int | slice, int | slice] | np.ndarray | Tensor | None
 """Where a band is averaged: what indexes a (H, W) array, see `GradCAM.maps`."""
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from dcfnet.errors import unknown
 
-__all__ = ["activations", "as_used", "kept", "replaced", "require_parts", "resumed"]
-
 
 def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
     """The names, each once, if the network has modules of all of them.

@@ -24,8 +24,6 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.inside.attribution import Images, Target
 from dcfnet.inside.hooks import as_used, replaced, resumed
 
-__all__ = ["HOW", "How", "keyhole", "occlusion", "without"]
-
 How = Literal["mean", "blurred"]
 HOW: tuple[How, ...] = ("mean", "blurred")
 

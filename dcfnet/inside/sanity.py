@@ -18,15 +18,6 @@ from torch import Tensor, nn
 
 from dcfnet.inside.gradcam import GradCAM
 
-__all__ = [
-    "cascade",
-    "deletion",
-    "evenness",
-    "randomised",
-    "rank_correlation",
-    "shuffle_weights",
-]
-
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation of two maps of one shape; equal values share their mean rank.

@@ -17,8 +17,6 @@ from dcfnet.inside.hooks import replaced
 from dcfnet.networks.bricks import PCFT, DynamicFusion
 from dcfnet.networks.dcfnet import REMOVABLE, DCFNet
 
-__all__ = ["closed", "switched_off"]
-
 
 @contextlib.contextmanager
 def closed(model: nn.Module, part: str | None) -> Iterator[None]:

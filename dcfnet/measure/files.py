@@ -15,8 +15,6 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample, full_resolution
 from dcfnet.measure.metrics import evaluate
 
-__all__ = ["measure_against_pair", "measure_against_truth"]
-
 
 def measure_against_truth(
     fused_path: str | Path, truth_path: str | Path, sensor: Sensor

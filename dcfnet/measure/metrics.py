@@ -21,8 +21,6 @@ from dcfnet.imagery.filters import exp_upsample, filled, mtf_filter, reduce_pan
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
 
-__all__ = ["d_lambda", "d_s", "ergas", "evaluate", "hqnr", "psnr", "q2n", "sam", "scc", "shift"]
-
 BLOCK = 32
 """Side of the blocks over which Q and Q2n are averaged, in pixels."""
 

@@ -16,19 +16,6 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 
-__all__ = [
-    "METRICS",
-    "by_block",
-    "by_method",
-    "headed",
-    "paired_difference",
-    "shown",
-    "standing",
-    "styled",
-    "styled_differences",
-    "with_lower_loss",
-]
-
 METRICS: Mapping[str, tuple[str, int]] = {
     "sam": ("SAM (°) ↓", -1),
     "ergas": ("ERGAS ↓", -1),

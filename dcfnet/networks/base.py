@@ -11,15 +11,6 @@ from torch import Tensor, nn
 
 from dcfnet.errors import DataError
 
-__all__ = [
-    "RATIO",
-    "PansharpeningNetwork",
-    "check_inputs",
-    "initialise",
-    "pad_inputs",
-    "stored_channels_last",
-]
-
 M = TypeVar("M", bound=nn.Module)
 
 RATIO = 4

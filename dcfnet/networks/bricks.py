@@ -14,27 +14,6 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "PCFT",
-    "Add",
-    "BasicBlock",
-    "Bottleneck",
-    "Branches",
-    "ChannelFusion",
-    "Concatenate",
-    "ConvNorm",
-    "DynamicFusion",
-    "FirstPCFT",
-    "Head",
-    "Keep",
-    "SecondPCFT",
-    "SplitHead",
-    "Stage",
-    "Transfer",
-    "normalise",
-    "up",
-]
-
 # --- Blocks of layers -------------------------------------------------------------------------
 
 

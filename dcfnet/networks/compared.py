@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from dcfnet.errors import DataError
 from dcfnet.networks.base import PansharpeningNetwork, check_inputs, initialise, pad_inputs
 
-__all__ = ["MSDCNN", "PNN", "DiCNN", "FusionNet", "PanNet"]
-
 
 def conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
     """A convolution that keeps the size."""

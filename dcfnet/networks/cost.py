@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcfnet.networks.base import RATIO, PansharpeningNetwork
 
-__all__ = ["count_operations", "count_parameters"]
-
 
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable parameters of a network or of any part of it."""

@@ -35,8 +35,6 @@ from dcfnet.networks.bricks import (
 )
 from dcfnet.networks.parts import Part, list_parts, transfer_name
 
-__all__ = ["REMOVABLE", "DCFNet", "DCFNetConfig", "Part"]
-
 REMOVABLE: tuple[str, ...] = (
     "pcft1",
     "pcft2",

@@ -9,8 +9,6 @@ from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.imagery.wald import Sample
 from dcfnet.networks.base import PansharpeningNetwork
 
-__all__ = ["fuse"]
-
 
 def fuse(model: PansharpeningNetwork, sample: Sample) -> np.ndarray:
     """The fused image of a sample, in one pass.

@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Part", "list_parts", "transfer_name"]
-
 
 def transfer_name(stage: int, source: int, target: int) -> str:
     """The dotted name of the transfer from one branch to another, in stage 2 or 3."""

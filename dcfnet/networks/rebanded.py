@@ -14,8 +14,6 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.registry import build_network
 
-__all__ = ["rebanded"]
-
 
 def rebanded(model: PansharpeningNetwork, source: Sensor, target: Sensor) -> PansharpeningNetwork:
     """A network for another sensor, which does what the given one would if it could.

@@ -9,8 +9,6 @@ from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.compared import MSDCNN, PNN, DiCNN, FusionNet, PanNet
 from dcfnet.networks.dcfnet import DCFNet, DCFNetConfig
 
-__all__ = ["NETWORKS", "build_network", "network_class"]
-
 NETWORKS: dict[str, type[PansharpeningNetwork]] = {
     network.name: network for network in (PNN, PanNet, MSDCNN, DiCNN, FusionNet, DCFNet)
 }

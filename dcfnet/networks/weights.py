@@ -19,16 +19,6 @@ from dcfnet.networks.base import PansharpeningNetwork
 from dcfnet.networks.registry import NETWORKS, build_network, network_class
 from dcfnet.paths import data_dir, is_file, written_whole
 
-__all__ = [
-    "fingerprint",
-    "load_released",
-    "load_released_folder",
-    "load_trained",
-    "load_weights",
-    "save_weights",
-]
-
-
 # --- Our own files ----------------------------------------------------------------------------
 
 

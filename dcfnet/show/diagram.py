@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from dcfnet.networks.bricks import PCFT
-from dcfnet.networks.dcfnet import DCFNet, Part
+from dcfnet.networks.dcfnet import DCFNet
+from dcfnet.networks.parts import Part
 from dcfnet.paths import written_whole
 
 __all__ = ["COLOURS", "Diagram", "architecture"]

@@ -14,16 +14,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dcfnet.training.plan import Plan
 
-__all__ = [
-    "AugmentedPatches",
-    "Batch",
-    "BatchOrder",
-    "Patches",
-    "batch_loader",
-    "expose",
-    "symmetry",
-]
-
 Batch = dict[str, Tensor]
 """Images by name: ``pan``, ``ms``, ``lms``, ``gt``; with a first axis for patches, or of one."""
 

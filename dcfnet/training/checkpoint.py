@@ -23,8 +23,6 @@ from dcfnet.training.machine import describe
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder, describe_data, read_run, versions
 
-__all__ = ["Keeper", "State", "settings"]
-
 
 class State:
     """What is trained and how far it is: all that is needed to go on.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dcfnet.networks import PansharpeningNetwork
     from dcfnet.training.history import History
 
-__all__ = ["NetworkName", "evaluate", "exclusive", "experiment", "load_network", "train"]
-
 NetworkName = Literal["dcfnet", "fusionnet", "pannet", "dicnn", "msdcnn", "pnn"]
 """The keys of `dcfnet.networks.NETWORKS`, which takes torch to import."""
 

@@ -17,8 +17,6 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 from dcfnet.training.batches import Batch, Patches
 
-__all__ = ["check_patches", "evaluate_network", "evaluate_without_truth", "recompute_norms"]
-
 
 class _OfBatch(nn.Module):
     """A network that is called with a batch, as ``update_bn`` calls it."""

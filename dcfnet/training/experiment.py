@@ -31,8 +31,6 @@ from dcfnet.training.plan import Plan
 from dcfnet.training.runs import read_run
 from dcfnet.training.trials import COMPARED, RATE_EPOCHS, RATES, Trial, fresh, trials
 
-__all__ = ["carry_out", "overview"]
-
 
 def carry_out(
     names: Iterable[str],

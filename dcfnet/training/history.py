@@ -12,8 +12,6 @@ import numpy as np
 from dcfnet.errors import DataError, unknown
 from dcfnet.paths import is_file, written_whole
 
-__all__ = ["COLUMNS", "History"]
-
 COLUMNS = ("epoch", "train_loss", "valid_loss", "sam", "ergas", "psnr", "seconds", "lr")
 """The columns of a history; `History` says what they are."""
 

@@ -37,8 +37,6 @@ from dcfnet.training.machine import StopSignals, accelerator_for, can_compile, k
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder
 
-__all__ = ["Loss", "fit", "learn"]
-
 LOOK_EVERY = 16
 """On a GPU the loss is looked at every so many steps, so that the GPU need not wait."""
 

@@ -19,15 +19,6 @@ from accelerate.state import AcceleratorState, PartialState
 
 from dcfnet.errors import unknown
 
-__all__ = [
-    "StopSignals",
-    "accelerator_for",
-    "can_compile",
-    "describe",
-    "gains_from_bf16",
-    "kept_memory",
-]
-
 
 def accelerator_for(device: str, precision: str, accumulate: int) -> Accelerator:
     """Accelerate's view of the machine: device, processes, precision.

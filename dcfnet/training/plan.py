@@ -9,8 +9,6 @@ from typing import Any, Literal, Self, get_args
 
 from dcfnet.errors import unknown
 
-__all__ = ["Plan", "Precision", "Schedule"]
-
 Schedule = Literal["constant", "cosine", "trapezoid"]
 Precision = Literal["auto", "fp32", "bf16"]
 

@@ -31,15 +31,6 @@ from dcfnet.networks import (
 from dcfnet.paths import data_dir, is_file, written_whole
 from dcfnet.training.history import History
 
-__all__ = [
-    "Run",
-    "RunFolder",
-    "describe_data",
-    "read_run",
-    "read_runs",
-    "versions",
-]
-
 
 class RunFolder:
     """The folder of a run, held by one process at a time.

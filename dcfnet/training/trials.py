@@ -30,8 +30,6 @@ from dcfnet.networks.compared import MSDCNN
 from dcfnet.networks.dcfnet import REMOVABLE
 from dcfnet.training.plan import Plan
 
-__all__ = ["COMPARED", "RATES", "RATE_EPOCHS", "Trial", "fresh", "select", "trials"]
-
 POLICY = Plan(
     epochs=150,
     patience=None,

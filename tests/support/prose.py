@@ -10,8 +10,6 @@ import re
 
 from bs4 import BeautifulSoup, Comment
 
-__all__ = ["unprinted"]
-
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 BEFORE = re.compile(rf"({NUMBER.pattern})[\s\u00a0]*[%°]?\s*$")
 

@@ -19,8 +19,6 @@ from dcfnet.imagery.sensors import WV3, Sensor
 from dcfnet.imagery.simulated.landscape import Landscape, draw_landscape
 from dcfnet.imagery.simulated.materials import KNOTS, MATERIALS, VARIANTS, kind_of
 
-__all__ = ["simulate_scene"]
-
 PAN_PIXEL = 0.3  # metres
 FINER = 2  # cells of the landscape per PAN pixel, along each side
 SUN_AZIMUTH, SUN_ELEVATION = np.radians((160.0, 43.0))

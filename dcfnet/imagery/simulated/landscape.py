@@ -14,8 +14,6 @@ import numpy as np
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.simulated.materials import VARIANTS, kind_of, spectrum
 
-__all__ = ["Landscape", "draw_landscape"]
-
 _ROOFS = ("grey shingle", "brown shingle", "red tile", "slate")
 _CARS = ("white car", "silver car", "dark car", "red car", "blue car")
 

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["KNOTS", "MATERIALS", "VARIANTS", "Material", "kind_of", "spectrum"]
-
 KNOTS = (400, 450, 500, 550, 600, 650, 700, 750, 800, 900, 1050)
 """Wavelengths at which reflectance curves are given, in nanometres."""
 

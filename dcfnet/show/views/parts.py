@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dcfnet.inside.hooks import activations
 from dcfnet.networks import count_operations, count_parameters
-from dcfnet.networks.dcfnet import DCFNet, Part
+from dcfnet.networks.dcfnet import DCFNet
+from dcfnet.networks.parts import Part
 from dcfnet.show.diagram import architecture
 from dcfnet.show.views.panels import (
     column,
