@@ -24,27 +24,27 @@ from dcfnet.measure.metrics import evaluate
 from dcfnet.networks import load_trained
 from dcfnet.training.evaluate import recompute_norms
 from dcfnet.training.machine import gains_from_bf16
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import run
 
 
-def measure(networks: list[str]) -> dict:
+def measure(networks: tuple[str, ...] = ("fusionnet", "dcfnet")) -> dict:
     """Seconds and errors of each network."""
     scene = load_scene("wv2-longmont")
     blocks, sample = below(scene), full_resolution(scene)
     result: dict = {"scene": scene.name, "steps": STEPS, "networks": {}}
     for name in networks:
-        model = load_trained(name)
+        model, threads = load_trained(name), torch.get_num_threads()
         wall, processor = time.perf_counter(), time.process_time()
         found = adapt(model, blocks)
         seconds = time.perf_counter() - wall
-        processor_seconds = (time.process_time() - processor) / torch.get_num_threads()
+        processor_seconds = (time.process_time() - processor) / threads
         models = {f"{model.title} as it was": model}
         if any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules()):
             models[f"{model.title}, other statistics"] = with_norms_of(model, sample)
         models[f"{model.title} adapted"] = found.model
         table = tried(models, blocks)
         result["networks"][name] = {
-            "threads": torch.get_num_threads(),
+            "threads": threads,
             "seconds": round(seconds, 1),
             "processor_seconds": round(processor_seconds, 1),
             "patches": found.patches,
@@ -78,13 +78,5 @@ def at_full(model, scene, sample) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def main() -> None:
-    made = parser(__doc__)
-    names = ["fusionnet", "dcfnet"]
-    made.add_argument("--networks", nargs="+", default=names, help=f"(default: {' '.join(names)})")
-    arguments = made.parse_args()
-    report(measure(arguments.networks), arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

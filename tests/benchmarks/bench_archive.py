@@ -8,13 +8,14 @@ work. The results are compared, byte for byte, with those of one process. Turns 
 holds already, of as many scenes and workers, are not repeated.
 """
 
-import json
 import os
 import random
 import signal
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from json import loads
 from pathlib import Path
 from threading import Thread
 
@@ -24,10 +25,10 @@ from distributed import LocalCluster
 from dcfnet.fusion.archive import Job, fuse_archive
 from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.geotiff import open_raster
 from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import load_trained
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import run
+from tests.support.rasters import write_tif
 
 SIDE = 64
 """Of a scene, in MS pixels: four rows of tiles of 64 PAN pixels and their overlap."""
@@ -45,21 +46,12 @@ def fuse(job: Job) -> dict[str, float]:
 
 def pieces(folder: Path, number: int) -> list[tuple[str, str]]:
     """Files of MS and PAN, all of other ground."""
-    scene = load_scene("wv3-longmont")
-    names = []
+    scene, names = load_scene("wv3-longmont"), []
     for i in range(number):
         rows, cols = (slice(start, start + SIDE) for start in (16 + 100 * (i // 8), 90 * (i % 8)))
         part = scene.crop(rows, cols)
-        paths = []
-        for kind, image in (("ms", part.ms), ("pan", part.pan[None])):
-            path = folder / f"{kind}{i}.tif"
-            with open_raster(
-                path, "w", driver="GTiff", count=image.shape[0], height=image.shape[1],
-                width=image.shape[2], dtype=image.dtype,
-            ) as file:  # fmt: skip
-                file.write(image)
-            paths.append(str(path))
-        names.append((paths[0], paths[1]))
+        ms = write_tif(folder / f"ms{i}.tif", part.ms, 1.2)
+        names.append((str(ms), str(write_tif(folder / f"pan{i}.tif", part.pan[None], 0.3))))
     return names
 
 
@@ -105,35 +97,31 @@ def turn(number: int, alone: list[Job], folder: Path, workers: int) -> dict:
     }
 
 
-def main() -> None:
-    """Measures and reports."""
-    options = parser(__doc__)
-    options.add_argument("--scenes", type=int, default=24)
-    options.add_argument("--workers", type=int, default=3)
-    options.add_argument("--times", type=int, default=10)
-    given = options.parse_args()
-    asked = {"scenes": given.scenes, "workers": given.workers}
+def measure(
+    scenes: int = 24, workers: int = 3, times: int = 10, json: Path | None = None
+) -> Iterator[dict]:
+    """The result after each time."""
+    asked = {"scenes": scenes, "workers": workers}
     turns = []
-    if given.json and given.json.exists():
-        before = json.loads(given.json.read_text())
+    if json and json.exists():
+        before = loads(json.read_text())
         turns = before["turns"] if asked.items() <= before.items() else []
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        files = pieces(folder, given.scenes)
+        files = pieces(folder, scenes)
         alone = [Job(*pair, f"{folder}/alone/{i}.tif", "wv3") for i, pair in enumerate(files)]
         began = time.monotonic()
         for job in alone:
             fuse(job)
         seconds_alone = round(time.monotonic() - began, 1)
-        while len(turns) < given.times:
-            turns.append(turn(len(turns), alone, folder, given.workers))
-            summary = {
+        while len(turns) < times:
+            turns.append(turn(len(turns), alone, folder, workers))
+            yield asked | {
                 "seconds_alone": seconds_alone,
                 "median_seconds": statistics.median(one["seconds"] for one in turns),
                 "turns": turns,
             }
-            report(asked | summary, given.json)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -10,28 +10,25 @@ time: where other work shares the processor the second is the steadier, with one
 since threads that wait for one another spend it too. Each pass is run once for nothing.
 """
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
-from tqdm import tqdm
 
 from dcfnet.fusion.engine import OpenVINO
 from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene, plan_tiles, read_tile
 from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.geotiff import open_raster
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.source import SceneSource
 from dcfnet.imagery.tensors import as_tensor
 from dcfnet.networks import PansharpeningNetwork, load_trained
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import by_turns, gains, medians, run
+from tests.support.rasters import write_tif
 
 Ways = dict[str, Callable[[], torch.Tensor | None]]
 SIDE = 256
@@ -85,12 +82,10 @@ def onnx_session(
 
 def over_a_scene(model: PansharpeningNetwork, scene: Scene, folder: Path) -> Ways:
     """The ways to fuse a scene; all but the plain one from files to a file."""
-    files = [folder / "ms.tif", folder / "pan.tif"]
-    for path, image in zip(files, (scene.ms, scene.pan[None]), strict=True):
-        bands, height, width = image.shape
-        shape = {"count": bands, "height": height, "width": width, "dtype": image.dtype}
-        with open_raster(path, "w", driver="GTiff", **shape) as file:
-            file.write(image)
+    files = (
+        write_tif(folder / "ms.tif", scene.ms, 1.2),
+        write_tif(folder / "pan.tif", scene.pan[None], 0.3),
+    )
     source = SceneSource(scene)
     rows, cols = plan_tiles(source, TILE, OVERLAP)
 
@@ -115,22 +110,12 @@ def over_a_scene(model: PansharpeningNetwork, scene: Scene, folder: Path) -> Way
     }
 
 
-def by_turns(ways: Ways, repeats: int) -> dict:
+def compared(ways: Ways, repeats: int) -> dict:
     """Medians of wall and processor time, and how many times as fast as the plain way each is."""
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in tqdm(range(repeats), desc="turns", leave=False):
-        for name, way in ways.items():
-            start, began = time.perf_counter(), time.process_time()
-            way()
-            wall[name].append(time.perf_counter() - start)
-            cpu[name].append(time.process_time() - began)
     found = {}
-    for kind, times in (("seconds", wall), ("processor_seconds", cpu)):
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        found[f"median_{kind}"] = {name: round(value, 4) for name, value in medians.items()}
-        plain = medians["plain, eager"]
-        found[f"ratio_of_{kind}"] = {n: round(plain / value, 2) for n, value in medians.items()}
+    for kind, times in zip(("seconds", "processor_seconds"), by_turns(ways, repeats), strict=True):
+        found[f"median_{kind}"] = medians(times)
+        found[f"ratio_of_{kind}"] = gains(medians(times), "plain, eager")
     return found
 
 
@@ -151,7 +136,7 @@ def errors(model: PansharpeningNetwork, scene: Scene) -> dict[str, dict[str, flo
     return found
 
 
-def measure(name: str, size: int, repeats: int, compile: bool, threads: int) -> dict:
+def of_network(name: str, size: int, repeats: int, compile: bool, threads: int) -> dict:
     """One network."""
     model = load_trained(name).eval().requires_grad_(False)
     side = slice(0, size // 4)
@@ -162,27 +147,22 @@ def measure(name: str, size: int, repeats: int, compile: bool, threads: int) -> 
         off = {n: float((way().float() - expected).abs().max()) for n, way in passes.items()}
         largest = float(expected.abs().max())
         return {
-            "256 x 256": by_turns(passes, 3 * repeats)
+            "256 x 256": compared(passes, 3 * repeats)
             | {"largest_error_relative": {n: value / largest for n, value in off.items()}},
             "scene": {"size": [*scene.pan.shape]}
-            | by_turns(over_a_scene(model, scene, Path(home)), repeats)
+            | compared(over_a_scene(model, scene, Path(home)), repeats)
             | {"digital_numbers_off_torch": errors(model, scene.crop(*2 * [slice(0, 224)]))},
         }
 
 
-def main() -> None:
-    """Measures and reports."""
-    made = parser(__doc__, repeats=3)
-    made.add_argument("--size", type=int, default=3340, help="side of the square in PAN pixels")
-    made.add_argument("--threads", type=int, default=torch.get_num_threads())
-    made.add_argument("--compile", action="store_true", help="torch.compile too, for minutes")
-    given = made.parse_args()
-    torch.set_num_threads(given.threads)
-    result: dict = {"repeats": given.repeats, "threads": given.threads, "tile": TILE}
-    for name in ("dcfnet", "fusionnet"):
-        result[name] = measure(name, given.size, given.repeats, given.compile, given.threads)
-    report(result, given.json)
+def measure(size: int = 3340, repeats: int = 3, threads: int = 0, compile: bool = False) -> dict:
+    """Both networks of the book's tables."""
+    threads = threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    return {"repeats": repeats, "threads": threads, "tile": TILE} | {
+        name: of_network(name, size, repeats, compile, threads) for name in ("dcfnet", "fusionnet")
+    }
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)

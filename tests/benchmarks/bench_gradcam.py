@@ -4,22 +4,19 @@
 
 The maps of Figure 2, every transfer and branch of the last fusion and the concatenation, for every
 band: by `GradCAM`, by captum's LayerGradCam called once per layer and band, and by `GradCAM`'s
-forward pass with the gradients of all bands batched into one backward pass (vmap). Every repeat
-runs all of them one after the other, so that whatever slows the machine down slows all.
+forward pass with the gradients of all bands batched into one backward pass (vmap).
 """
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor
-from tqdm import tqdm
 
 from dcfnet.inside.gradcam import GradCAM
 from dcfnet.networks import DCFNet, build_network
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import by_turns, fastest, medians, run
 
 Maps = dict[str, Tensor]
 
@@ -74,25 +71,21 @@ VARIANTS: dict[str, Callable[[DCFNet, list[str], list[Tensor]], Maps]] = {
 
 
 def measure(size: int = 64, repeats: int = 3) -> dict:
-    """Median seconds of every variant, its ratio to `GradCAM`, and how far its maps differ."""
+    """Seconds of every variant, their ratio to `GradCAM`, and how far its maps differ."""
     torch.manual_seed(0)
     model = build_network("dcfnet", inject_details=False).eval()
     layers = figure2(model)
     inputs = [torch.rand(1, c, n, n) for c, n in ((1, size), (8, size // 4), (8, size))]
-    expected = ours(model, layers, inputs)  # warms up as well
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    expected = ours(model, layers, inputs)
     differences = {}
-    for _ in tqdm(range(repeats), desc="repeats", leave=False):
-        for name, variant in VARIANTS.items():
-            start = time.perf_counter()
-            found = variant(model, layers, inputs)
-            seconds[name].append(time.perf_counter() - start)
-            differences[name] = max(
-                float((found[layer] - expected[layer]).abs().max() / expected[layer].abs().max())
-                for layer in layers
-            )
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    fastest = {name: min(times) for name, times in seconds.items()}
+    for name, variant in VARIANTS.items():  # warms up as well
+        found = variant(model, layers, inputs)
+        differences[name] = max(
+            float((found[layer] - expected[layer]).abs().max() / expected[layer].abs().max())
+            for layer in layers
+        )
+    ways = {name: partial(way, model, layers, inputs) for name, way in VARIANTS.items()}
+    seconds, _ = by_turns(ways, repeats)
     return {
         "network": "dcfnet",
         "size": size,
@@ -100,11 +93,10 @@ def measure(size: int = 64, repeats: int = 3) -> dict:
         "bands": model.bands,
         "repeats": repeats,
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "median_seconds": {name: round(value, 4) for name, value in medians.items()},
-        "fastest_seconds": {name: round(value, 4) for name, value in fastest.items()},
-        "ratio_of_medians": ratios(medians),
-        "ratio_of_fastest": ratios(fastest),
+        "median_seconds": medians(seconds),
+        "fastest_seconds": fastest(seconds),
+        "ratio_of_medians": ratios(medians(seconds)),
+        "ratio_of_fastest": ratios(fastest(seconds)),
         "largest_difference_relative": differences,
     }
 
@@ -114,28 +106,5 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
     return {name: round(value / seconds["GradCAM"], 2) for name, value in seconds.items()}
 
 
-def main() -> None:
-    made = parser(__doc__, repeats=3)
-    made.add_argument("--size", type=int, default=64, help="side of the PAN image in pixels")
-    arguments = made.parse_args()
-    result = measure(arguments.size, arguments.repeats)
-
-    print(
-        f"DCFNet, PAN {arguments.size} x {arguments.size}, {result['layers']} layers x "
-        f"{result['bands']} bands, {result['threads']} CPU threads, torch {result['torch']}, "
-        f"{arguments.repeats} interleaved repeats\n"
-    )
-    print(f"{'':<28}{'seconds':>18}{'variant / GradCAM':>20}{'relative':>12}")
-    print(f"{'variant':<28}{'median':>9}{'fastest':>9}{'median':>11}{'fastest':>9}", end="")
-    print(f"{'difference':>12}")
-    for name in VARIANTS:
-        print(
-            f"{name:<28}{result['median_seconds'][name]:>9.3f}{result['fastest_seconds'][name]:>9.3f}"
-            f"{result['ratio_of_medians'][name]:>11.2f}{result['ratio_of_fastest'][name]:>9.2f}"
-            f"{result['largest_difference_relative'][name]:>12.1e}"
-        )
-    report(result, arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

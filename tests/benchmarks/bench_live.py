@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from tqdm import tqdm
 
 from dcfnet.show.live import networks, write
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import run
 
 PAGE = Path(__file__).parents[1] / "show" / "live" / "page.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -43,7 +43,7 @@ STEPS = """async () => {
 }"""
 
 
-def measure(repeats: int) -> dict:
+def measure(repeats: int = 5) -> dict:
     """Medians over pages."""
     found = []
     with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
@@ -75,11 +75,5 @@ def measure(repeats: int) -> dict:
     }
 
 
-def main() -> None:
-    """Measures and reports."""
-    given = parser(__doc__, repeats=5).parse_args()
-    report(measure(given.repeats), given.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

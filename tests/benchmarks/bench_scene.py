@@ -8,7 +8,6 @@ ground. Memory is the peak above that after the import of everything.
 """
 
 import itertools
-import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,15 +25,10 @@ from dcfnet.imagery.catalogue import longmont_files
 from dcfnet.imagery.sensors import WV3
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.networks import load_trained
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import peak, run
 
 
-def peak() -> float:
-    """The most memory that this process has held so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def synthetic(folder: Path, size: int) -> list[Path]:
+def made_up(folder: Path, size: int) -> list[Path]:
     """MS and PAN files of one simulated town, over and over."""
     town = simulate_scene()
     ms, pan = (np.concatenate([x, x[..., ::-1]], -1) for x in (town.ms, town.pan[None]))
@@ -54,23 +48,22 @@ def synthetic(folder: Path, size: int) -> list[Path]:
     return files
 
 
-def whole_scene(network: str, size: int, precision: str) -> dict:
+def measure(network: str = "dcfnet", synthetic: int = 0, precision: str = "fp32") -> dict:
     """Seconds and memory of a whole scene from files to a file."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if size:
+        if synthetic:
             # In a process of its own, so that its memory does not count.
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                files, sensor = pool.submit(synthetic, folder, size).result(), WV3
+                files, sensor = pool.submit(made_up, folder, synthetic).result(), WV3
         else:
             *files, sensor = longmont_files()
         model = load_trained(network)
         imported = peak()
         start = time.perf_counter()
         out = fuse_files(
-            model, *files, folder / "out.tif", sensor, device="cpu", precision=precision,
-            progress=True,
-        )  # fmt: skip
+            model, *files, folder / "out.tif", sensor, device="cpu", precision=precision
+        )
         seconds = time.perf_counter() - start
         with rasterio.open(out) as file:
             shape = list(file.shape)
@@ -85,15 +78,5 @@ def whole_scene(network: str, size: int, precision: str) -> dict:
         }
 
 
-def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--network", default="dcfnet", help="a trained one (default: dcfnet)")
-    made.add_argument("--synthetic", type=int, default=0, metavar="N", help="a scene of N x N")
-    made.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    arguments = made.parse_args()
-    result = whole_scene(arguments.network, arguments.synthetic, arguments.precision)
-    report(result, arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.networks import load_trained
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import run
 
 TILES = (64, 128, 256, 512)
 OVERLAPS = (0, 8, 16, 32, 64)
@@ -79,7 +80,7 @@ def by_displacement(change: np.ndarray, by: np.ndarray) -> list[dict]:
     return rows
 
 
-def measure(network: str) -> dict:
+def measure(network: str = "dcfnet") -> dict:
     """All tile sizes and overlaps."""
     scene = load_scene("wv3-longmont")
     sample = reduce_resolution(scene)
@@ -114,6 +115,7 @@ def measure(network: str) -> dict:
                 "by_displacement": by_displacement(change, by),
             }
         )
+    print(pd.DataFrame(rows).drop(columns="by_displacement").to_string(index=False))
     return {
         "network": network,
         "scene": scene.name,
@@ -124,21 +126,5 @@ def measure(network: str) -> dict:
     }
 
 
-def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--network", default="dcfnet", help="a trained one (default: dcfnet)")
-    arguments = made.parse_args()
-    result = measure(arguments.network)
-    print(f"{'':>12}{'computed':>10}{'change':>9}{'error':>9}{'at seams':>10}{'elsewhere':>11}")
-    print(f"{'one pass':>12}{1:>10.2f}{0:>9.2f}{result['one_pass_error']:>9.2f}")
-    for row in result["tiles"]:
-        print(
-            f"{row['tile']:>6} - {row['overlap']:<3}{row['computed_per_kept']:>10.2f}"
-            f"{row['change']:>9.2f}{row['error']:>9.2f}{row['seam_error_over_one_pass']:>10.4f}"
-            f"{row['other_error_over_one_pass']:>11.4f}"
-        )
-    report(result, arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -12,6 +12,7 @@ import contextlib
 import statistics
 import time
 
+import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from dcfnet.training.checkpoint import State
 from dcfnet.training.loop import Loss, learn
 from dcfnet.training.machine import accelerator_for, describe, gains_from_bf16, kept_memory
 from dcfnet.training.plan import Plan
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import run
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SHAPES = {"pan": (1, 64), "ms": (8, 16), "lms": (8, 64), "gt": (8, 64)}
@@ -88,7 +89,8 @@ def fit_step(batch: int, precision: str, compile: bool):
     return lambda: learn(patches, loss, adam, accelerator, torch.channels_last)
 
 
-def measure(batch: int, repeats: int, compile: bool) -> dict:
+def measure(batch: int = 32, repeats: int = 5, compile: bool = False) -> dict:
+    """Seconds of every variant, gain over the plain one, share of a matrix product's rate."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precisions = ["fp32", "bf16"] if gains_from_bf16(device) else ["fp32"]
     rates = dict.fromkeys(precisions, 0.0)
@@ -127,41 +129,17 @@ def measure(batch: int, repeats: int, compile: bool) -> dict:
             "plain_to_this": round(statistics.median(seconds["plain"]) / median, 2),
             "plain_to_this_fastest": round(min(seconds["plain"]) / fastest, 2),
         }
+    print(pd.DataFrame(table).T.to_string())
     return {
         "network": "dcfnet",
         "batch": batch,
         "repeats": repeats,
         "device": describe(device),
-        "torch": torch.__version__,
         "gflop_per_patch": round(flops / 1e9, 1),
         "matrix_rate_tflops": {p: round(rate / 1e12, 3) for p, rate in rates.items()},
         "steps": table,
     }
 
 
-def main() -> None:
-    made = parser(__doc__, repeats=5)
-    made.add_argument("--batch", type=int, default=32, help="patches of 64 x 64 (default: 32)")
-    made.add_argument("--compile", action="store_true", help="with torch.compile as well")
-    arguments = made.parse_args()
-    result = measure(arguments.batch, arguments.repeats, arguments.compile)
-
-    rates = ", ".join(f"{p} {rate} TFLOP/s" for p, rate in result["matrix_rate_tflops"].items())
-    print(
-        f"DCFNet, batch {result['batch']} of 64 x 64, {result['device']}, torch {result['torch']}"
-    )
-    print(f"{result['gflop_per_patch']} GFLOP per patch and step; matrix product: {rates}\n")
-    print(f"{'':<22}{'seconds':>18}{'plain / this':>18}{'patches':>9}{'share of':>10}")
-    print(f"{'step':<22}{'median':>9}{'fastest':>9}{'median':>9}{'fastest':>9}", end="")
-    print(f"{'per s':>9}{'product':>10}")
-    for name, row in result["steps"].items():
-        print(
-            f"{name:<22}{row['median_seconds']:>9.3f}{row['fastest_seconds']:>9.3f}"
-            f"{row['plain_to_this']:>9.2f}{row['plain_to_this_fastest']:>9.2f}"
-            f"{row['patches_per_second']:>9.1f}{row['share_of_matrix_rate']:>10.1%}"
-        )
-    report(result, arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -8,7 +8,7 @@ and small images: that all of it runs can be seen without a card.
 """
 
 import contextlib
-import statistics
+import itertools
 import time
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ from dcfnet.networks import build_network
 from dcfnet.training.machine import describe
 from tests.benchmarks.bench_gradcam import captum, figure2
 from tests.benchmarks.bench_training import SHAPES, wait
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.report import by_turns, gains, medians, run
 
 Ways = dict[str, Callable[[], object]]
 
@@ -116,7 +116,7 @@ def gradcam(width: float, device: torch.device) -> Ways:
     return {"plain": lambda: captum(model, layers, images), "GradCAM": maps}
 
 
-def by_turns(ways: Ways, seconds: float, device: torch.device) -> dict:
+def compared(ways: Ways, seconds: float, device: torch.device) -> dict:
     """Medians of at least three turns, or of what the time allows."""
     end = time.monotonic() + seconds
     for name, way in [*ways.items()]:
@@ -125,42 +125,30 @@ def by_turns(ways: Ways, seconds: float, device: torch.device) -> dict:
         except Exception as error:
             print(f"{name}: {type(error).__name__}: {error}", flush=True)
             del ways[name]
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    while len(times["plain"]) < 3 or (time.monotonic() < end and len(times["plain"]) < 100):
-        for name, way in ways.items():
-            wait(device)
-            start = time.perf_counter()
-            way()
-            wait(device)
-            times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    turns = itertools.takewhile(lambda turn: turn < 3 or time.monotonic() < end, range(100))
+    times, _ = by_turns(ways, turns, lambda: wait(device))
     return {
         "turns": len(times["plain"]),
-        "median_seconds": {name: round(value, 5) for name, value in medians.items()},
-        "plain_to_this": {n: round(medians["plain"] / v, 2) for n, v in medians.items()},
+        "median_seconds": medians(times),
+        "plain_to_this": gains(medians(times), "plain"),
     }
 
 
-def main() -> None:
-    """Measures and reports."""
-    options = parser(__doc__)
-    options.add_argument("--minutes", type=float, default=8)
-    options.add_argument("--small", action="store_true", help="see whether all of it runs")
-    given = options.parse_args()
+def measure(minutes: float = 8.0, small: bool = False) -> dict:
+    """A training step, a scene, Grad-CAM."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    width, batch, size = (0.125, 2, 256) if given.small else (1.0, 32, 3328)
-    turn = 60 * given.minutes / 3
+    width, batch, size = (0.125, 2, 256) if small else (1.0, 32, 3328)
+    turn = 60 * minutes / 3
     with contextlib.suppress(AttributeError):
         torch._dynamo.config.cache_size_limit = 32
-    result = {
+    return {
         "device": describe(device),
-        "small": given.small,
-        "training step": by_turns(training(width, batch, device), turn, device),
-        "scene": by_turns(scene(width, size, device), turn, device),
-        "Grad-CAM": by_turns(gradcam(width, device), turn, device),
+        "small": small,
+        "training step": compared(training(width, batch, device), turn, device),
+        "scene": compared(scene(width, size, device), turn, device),
+        "Grad-CAM": compared(gradcam(width, device), turn, device),
     }
-    report(result, given.json)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -20,8 +20,8 @@ import torch
 from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import load_trained
-from tests.benchmarks.bench_scene import synthetic
-from tests.benchmarks.report import parser, report
+from tests.benchmarks.bench_scene import made_up
+from tests.benchmarks.report import run
 
 
 def resident() -> float:
@@ -30,13 +30,15 @@ def resident() -> float:
     return pages * 4096 / 2**30
 
 
-def measure(size: int, minutes: float, network: str, precision: str) -> dict:
+def measure(
+    size: int = 20_000, minutes: float = 60.0, network: str = "dcfnet", precision: str = "fp32"
+) -> dict:
     """Seconds and memory of each row of tiles."""
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         # In a process of its own, so that its memory does not count.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            files = pool.submit(synthetic, folder, size).result()
+            files = pool.submit(made_up, folder, size).result()
         model, imported = load_trained(network), resident()
         began = time.monotonic()
         rows: list[tuple[float, float]] = []
@@ -52,7 +54,7 @@ def measure(size: int, minutes: float, network: str, precision: str) -> dict:
         try:
             fuse_files(
                 model, *files, folder / "out.tif", WV3, device="cpu", precision=precision,
-                progress=True, on_row=on_row,
+                on_row=on_row,
             )  # fmt: skip
         except KeyboardInterrupt:
             if not rows:
@@ -73,16 +75,5 @@ def measure(size: int, minutes: float, network: str, precision: str) -> dict:
     }
 
 
-def main() -> None:
-    """Measures and reports."""
-    made = parser(__doc__)
-    made.add_argument("--minutes", type=float, default=60)
-    made.add_argument("--size", type=int, default=20_000, help="pixels a side")
-    made.add_argument("--network", default="dcfnet", help="a trained one (default: dcfnet)")
-    made.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    given = made.parse_args()
-    report(measure(given.size, given.minutes, given.network, given.precision), given.json)
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

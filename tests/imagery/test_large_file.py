@@ -5,7 +5,7 @@ import pytest
 
 from dcfnet import WV3
 from dcfnet.imagery.pancollection import PatchDataset
-from tests.benchmarks.bench_data import make_file, measure
+from tests.benchmarks.bench_data import alone, make_file
 
 
 @pytest.mark.slow
@@ -13,7 +13,7 @@ def test_shuffling_through_a_large_file_takes_little_memory(tmp_path):
     large = tmp_path / "train.h5"
     make_file(large, 1000)
     assert large.stat().st_size > 500 * 2**20
-    assert measure(large, "patch by patch")["peak_mib_above_import"] < 300
+    assert alone(large, "patch by patch")["peak_mib_above_import"] < 300
     large.unlink()
 
 
