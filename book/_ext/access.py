@@ -15,6 +15,10 @@ CORRECTED = {
 ICONS = re.compile(
     r'(<script defer src="[^"]*fontawesome\.js[^"]*">)</script>'
 )
+INDEX = re.compile(
+    r'<script src="[^"]*(searchtools|language_data|searchindex)\.js[^"]*">'
+    r"</script>\s*"
+)
 ON_DISK = (
     """<script>if (location.protocol === "file:") """
     r"""document.write('\1<\\/script>');</script>"""
@@ -34,16 +38,19 @@ def correct(
 
 
 def lighten(app: Sphinx, exception: Exception | None) -> None:
-    """Takes 1.5 MB out of each page that is served: a second copy of the theme's icons.
+    """Takes out of pages what the theme puts there and this book has no use for.
 
-    The theme has them as a font too. Some browsers load no font for a page on disk, which keeps
-    the script.
+    That is the index of all words, which the search page alone asks, and where a page is served a
+    second copy of the theme's icons, which it has as a font too. Some browsers load no font for a
+    page on disk, which keeps the script.
     """
     if exception is not None or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text("utf-8")
         lighter = ICONS.sub(ON_DISK, text)
+        if path.name != "search.html":
+            lighter = INDEX.sub("", lighter)
         if lighter != text:
             path.write_text(lighter, "utf-8")
 

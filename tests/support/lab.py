@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import psutil
 
 
 def write_notebook(path: Path, *cells: str, text: str = "") -> None:
@@ -58,9 +59,25 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
         wait_until(lambda: server_is_up(address, token, server))
         yield address, token
     finally:
-        server.terminate()
-        server.wait(60)  # on a busy machine
+        end(server)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end(server: subprocess.Popen, seconds: float = 10) -> None:
+    """Ends a server and its kernels: it is asked to, and after a while killed.
+
+    It asks kernels to end in turn, and waits a minute for one that is still starting.
+    """
+    family = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(server.pid).children(recursive=True)
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(seconds)
+    for process in (server, *family):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.wait()
 
 
 def wait_until(true, sleep=time.sleep):
@@ -82,11 +99,11 @@ def server_is_up(address, token, server):
     return True
 
 
-def kernel_is_idle(address, token):
-    """Whether the server has one kernel, and that one waits for work."""
+def kernel_is_idle(address, token, notebook):
+    """Whether a notebook has a kernel, and that one waits for work."""
     with urllib.request.urlopen(f"{address}/api/sessions?token={token}") as answer:
-        sessions = json.load(answer)
-    return [session["kernel"]["execution_state"] for session in sessions] == ["idle"]
+        states = {it["path"]: it["kernel"]["execution_state"] for it in json.load(answer)}
+    return states.get(notebook) == "idle"
 
 
 def run_all(open_page, address: str, token: str, notebook: str, views: int, seconds: float = 60):
@@ -99,7 +116,10 @@ def run_all(open_page, address: str, token: str, notebook: str, views: int, seco
     page = tab.page
     # Until the notebook has its kernel, JupyterLab answers "Run All" with a question.
     # (The browser's requests pass through this process: it must not sleep meanwhile.)
-    wait_until(lambda: kernel_is_idle(address, token), lambda s: page.wait_for_timeout(1000 * s))
+    wait_until(
+        lambda: kernel_is_idle(address, token, notebook),
+        lambda seconds: page.wait_for_timeout(1000 * seconds),
+    )
     page.wait_for_function(
         "() => document.querySelector('.jp-KernelName, .jp-Toolbar-kernelName')"
         "?.textContent.includes('Python 3')",

@@ -48,11 +48,31 @@ fusion_flow(model, patches, network="narrow")
 """
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """The address of a JupyterLab server on this machine alone, with one notebook."""
-    write_notebook(tmp_path / "views.ipynb", VIEW, PIECE, FLOW)
-    with serving(tmp_path) as server:
+TEXT = """
+$$
+x^2 = 2
+$$ (eq-two)
+
+By {eq}`eq-two` a {term}`transfer <PCFT>` is meant.
+
+::::{admonition} Exercise: a root
+:class: tip
+What is $x$?
+
+:::{dropdown} Solution
+It is $\\sqrt 2$.
+:::
+::::
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address and the token of a JupyterLab server on this machine alone."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_notebook(folder / "views.ipynb", VIEW, PIECE, FLOW)
+    write_notebook(folder / "text.ipynb", text=TEXT)
+    with serving(folder) as server:
         yield server
 
 
@@ -97,36 +117,17 @@ def test_views_work_and_the_kernel_answers(lab, open_page):
     assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
 
 
-TEXT = """
-$$
-x^2 = 2
-$$ (eq-two)
-
-By {eq}`eq-two` a {term}`transfer <PCFT>` is meant.
-
-::::{admonition} Exercise: a root
-:class: tip
-What is $x$?
-
-:::{dropdown} Solution
-It is $\\sqrt 2$.
-:::
-::::
-"""
-
-
-def test_text_reads_as_in_the_book(tmp_path, open_page):
-    write_notebook(tmp_path / "text.ipynb", text=TEXT)
-    with serving(tmp_path) as (address, token):
-        tab = open_page(f"{address}/lab/tree/text.ipynb?token={token}&reset", inside=address)
-        exercise = tab.page.locator(".jp-MarkdownCell aside", has_text="Exercise: a root")
-        exercise.wait_for(timeout=30_000)
-        assert exercise.get_by_text("What is").is_visible()
-        solution = exercise.locator("details")
-        assert solution.get_by_text("It is").is_hidden()
-        solution.locator("summary").click()
-        assert solution.get_by_text("It is").is_visible()
-        text = tab.page.locator(".jp-MarkdownCell").inner_text()
-        assert "By (1) a transfer is meant." in text
-        assert not set("{`$") & set(text)
-        assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
+def test_text_reads_as_in_the_book(lab, open_page):
+    address, token = lab
+    tab = open_page(f"{address}/lab/tree/text.ipynb?token={token}&reset", inside=address)
+    exercise = tab.page.locator(".jp-MarkdownCell aside", has_text="Exercise: a root")
+    exercise.wait_for(timeout=30_000)
+    assert exercise.get_by_text("What is").is_visible()
+    solution = exercise.locator("details")
+    assert solution.get_by_text("It is").is_hidden()
+    solution.locator("summary").click()
+    assert solution.get_by_text("It is").is_visible()
+    text = tab.page.locator(".jp-MarkdownCell").inner_text()
+    assert "By (1) a transfer is meant." in text
+    assert not set("{`$") & set(text)
+    assert [fault for fault in tab.wrong if fault.startswith("asks for")] == []
