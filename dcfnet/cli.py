@@ -4,8 +4,6 @@ The flags are the arguments of the functions that carry the commands out, and of
 among them; help is their docstrings.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """The exceptions for what users can put right, and the sentence about a name that is not known."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Where data and runs lie, and files that appear under their name only when they are complete."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

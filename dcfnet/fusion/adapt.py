@@ -9,8 +9,6 @@ it keeps those of its training while all weights learn. With statistics of the s
 instead DCFNet came out alike.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json
@@ -32,6 +30,7 @@ from dcfnet.fusion.below import Below, below
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.source import Source
 from dcfnet.networks import PansharpeningNetwork, load_weights, save_weights
+from dcfnet.networks.base import require_bands
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import is_file, written_whole
 from dcfnet.training.batches import Batch
@@ -138,12 +137,7 @@ def adapt(
     if minutes is not None and not 0 < minutes < math.inf:
         raise DataError(f"minutes must be a number above 0, got {minutes}")
     blocks = scene if isinstance(scene, Below) else below(scene, seed=seed, progress=progress)
-    sensor = blocks.blocks[0].sensor
-    if model.bands != sensor.n_bands:
-        raise DataError(
-            f"the network is for {model.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
-            "one for as many bands, or dcfnet.networks.rebanded(model, ...)"
-        )
+    require_bands(model, blocks.blocks[0].sensor)
     train = blocks.patches("train", size=PATCH, stride=STRIDE, most=MOST, seed=seed)
     valid = blocks.patches("valid", size=HELD_PATCH, stride=HELD_STRIDE, most=HELD_MOST, seed=seed)
     if len(train) < LEAST or not len(valid):

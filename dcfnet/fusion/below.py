@@ -5,8 +5,6 @@ What is learnt or measured there carries over to the scale of the scene itself (
 al., 2018, learnt so first).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -81,12 +79,10 @@ class Below:
         for block in self.blocks:
             height, width = block.shape
             first, last = (0, _border(block)) if split == "train" else (_border(block), width)
-            for y in range(0, height - size + 1, stride):
-                for x in range(first, last - size + 1, stride):
-                    window = Window(slice(y, y + size), slice(x, x + size))
-                    if block.mask[window].all():
-                        found.append((block, window))
-                        contrast.append(block.pan[window].std())
+            for window in Window(slice(0, height), slice(first, last)).squares(size, stride):
+                if block.mask[window].all():
+                    found.append((block, window))
+                    contrast.append(block.pan[window].std())
         varied = np.flatnonzero(np.array(contrast) > 0.1 * np.median(contrast or [0]))
         if most is not None and len(varied) > most:
             varied = np.sort(np.random.default_rng(seed).choice(varied, most, replace=False))

@@ -299,8 +299,8 @@ def _fuse_archive(
 
 def _aligned(pair: Pair, asked: bool) -> tuple[Source, pd.DataFrame | None]:
     """The pair, its bands moved if that was asked for, and where they lay."""
-    from dcfnet.fusion.aligned import AlignedSource
     from dcfnet.imagery.registration import PERFECT, displacements
+    from dcfnet.imagery.source import AlignedSource
 
     if not asked:
         return pair, None

@@ -4,8 +4,6 @@ OpenVINO knows the whole network before it begins, so it joins what torch does o
 and stores weights and values between in blocks that suit the processor.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import warnings
 

@@ -1,7 +1,5 @@
 """Files in, a file out: two GeoTIFFs become a third, and work that was interrupted goes on."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import itertools
@@ -20,7 +18,6 @@ from rasterio.drivers import raster_driver_extensions
 from tqdm import tqdm
 
 from dcfnet.errors import DataError
-from dcfnet.fusion.aligned import AlignedSource
 from dcfnet.fusion.methods import MethodTiles
 from dcfnet.fusion.tiled import Workers, plan_tiles
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile
@@ -28,8 +25,9 @@ from dcfnet.fusion.work import WorkRaster, sidecars
 from dcfnet.imagery.classical import Method
 from dcfnet.imagery.geotiff import Pair, raster_name
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.source import Source
+from dcfnet.imagery.source import AlignedSource, Source
 from dcfnet.networks import PansharpeningNetwork
+from dcfnet.networks.base import require_bands
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
@@ -74,12 +72,11 @@ def fuse_files(
         pan_path: PAN, one band, on a grid aligned with that of MS; likewise.
         out_path: The GeoTIFF to write. It appears when it is complete.
         sensor: The imager.
-        tile: Side of a tile in PAN pixels, a multiple of the sensor's ratio.
-        overlap: PAN pixels discarded along every side of a tile that has a neighbour, likewise.
-        device: ``"cpu"``, ``"cuda:0"``, or several, which share the tiles. By default where the
-            network is, and if that is the CPU, all GPUs that there are.
-        precision: ``"fp32"``, or ``"bf16"`` for automatic mixed precision.
-        engine: ``"torch"`` or ``"openvino"``; by default as `fuse_scene` chooses.
+        tile: As of `dcfnet.fuse_scene`, and so the next four.
+        overlap: PAN pixels discarded along every side of a tile that has a neighbour.
+        device: Where.
+        precision: Of the network.
+        engine: What computes it.
         overwrite: Replace the result if it is there.
         resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
         places: From `dcfnet.imagery.registration.displacements`: each band is moved onto PAN.
@@ -101,11 +98,8 @@ def fuse_files(
     out_path = _result(out_path)
     if strips < 1 or strip not in (None, *range(strips)):
         raise ValueError(f"expected a strip below {strips}, at least 1 of them, got {strip}")
-    if not isinstance(how, Method) and how.bands != sensor.n_bands:
-        raise DataError(
-            f"the network is for {how.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
-            "one that was made for the sensor, or dcfnet.networks.rebanded(model, ...)"
-        )
+    if not isinstance(how, Method):
+        require_bands(how, sensor)
     with (
         # MiB. By default blocks that were read fill 5 % of the memory; less than a row of blocks of
         # the result, 164 MiB for 20,000 columns, and GDAL reads everything many times.

@@ -1,7 +1,5 @@
 """Methods without learning over a scene of any size, with statistics of the whole scene."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from tqdm import tqdm
 from dcfnet.fusion.tiled import Fused, read_window
 from dcfnet.fusion.tiles import Tile
 from dcfnet.imagery.classical import Method
-from dcfnet.imagery.regions import Window
+from dcfnet.imagery.regions import Window, covering
 from dcfnet.imagery.source import Source
 from dcfnet.imagery.statistics import MARGIN
 from dcfnet.imagery.statistics import Tile as Measured
@@ -58,12 +56,7 @@ class _Tiles(Collection[Measured]):
 
     def __init__(self, source: Source, progress: bool) -> None:
         self.source, self.progress = source, progress
-        starts = [range(0, size, SIDE) for size in source.shape]
-        self.places = [
-            Window(slice(y, min(y + SIDE, height)), slice(x, min(x + SIDE, width)))
-            for height, width in [source.shape]
-            for y, x in itertools.product(*starts)
-        ]
+        self.places = covering(source.shape, SIDE)
 
     def __len__(self) -> int:
         return len(self.places)

@@ -5,8 +5,6 @@ surroundings and where bilinear upsampling with aligned corners has shifted its 
 discarded.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import itertools
@@ -74,12 +72,12 @@ def _with_margin(
     scale: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask around a window of MS pixels, beyond the scene its border repeated."""
-    wide, pad = [], []
-    for side, size in zip(place, shape, strict=True):
-        low, high = max(0, side.start - margin), min(size, side.stop + margin)
-        wide.append(slice(low, high))
-        pad.append((scale * (low - side.start + margin), scale * (side.stop + margin - high)))
+    wide, inner = place.within(margin, shape)
     image, mask = read(*wide)
+    pad = [
+        (scale * (margin - own.start), scale * (margin + own.stop) - size)
+        for own, size in zip(inner, mask.shape, strict=True)
+    ]
     around = [(0, 0)] * (image.ndim - 2) + pad
     return np.pad(filled(image, mask), around, mode="edge"), np.pad(mask, pad, mode="edge")
 

@@ -1,7 +1,5 @@
 """Tiles: one axis of a scene in overlapping pieces, of which each keeps a part."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

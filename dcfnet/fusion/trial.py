@@ -4,8 +4,6 @@ There the scene is its own truth (`dcfnet.fusion.below`), and methods without le
 network must reach to be of use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

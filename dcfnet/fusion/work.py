@@ -1,7 +1,5 @@
 """A result in the making: a raw raster that outlives whatever ends the work, then a GeoTIFF."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

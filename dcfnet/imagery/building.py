@@ -3,8 +3,6 @@
 A file appears under its name only when it is complete, whatever comes between.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import itertools
@@ -37,15 +35,8 @@ BLOCK = 1024
 def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
     """Where the built file of a split lies.
 
-    It is ``data/<scene>/<split>.h5``, for fold k above 0 ``data/<scene>/fold<k>/<split>.h5``.
-
-    Args:
-        split: ``"train"``, ``"valid"`` or ``"test"``.
-        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
-        fold: Which division of the scene, see `dcfnet.imagery.regions`.
-
-    Raises:
-        DataError: There is no such split.
+    It is ``data/<scene>/<split>.h5``, for fold k above 0 ``data/<scene>/fold<k>/<split>.h5``. The
+    scene is named as in :func:`dcfnet.load_scene`.
     """
     if split not in SPLITS:
         raise DataError(unknown("split", split, SPLITS))
@@ -54,20 +45,16 @@ def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
 
 
 def write_h5(
-    path: str | Path,
-    sample: Sample,
-    windows: Sequence[Window],
-    *,
-    progress: bool = False,
+    path: str | Path, sample: Sample, windows: Sequence[Window], *, progress: bool = False
 ) -> None:
     """Write patches in the layout of PanCollection.
 
     Datasets ``gt`` (N, C, H, W), ``ms`` (N, C, H/4, W/4), ``lms`` (N, C, H, W) and ``pan``
     (N, 1, H, W), in digital numbers, in the types of the sample; no ``gt`` at full resolution.
-    The file appears under its name only when it is complete.
+    An older file is replaced once the new one is complete.
 
     Args:
-        path: File to write; an older one is replaced.
+        path: File to write.
         sample: From :func:`dcfnet.imagery.wald.reduce_resolution`.
         windows: From :func:`patch_windows`, all of one size.
         progress: Show a progress bar.
@@ -172,9 +159,6 @@ def build_data(
 
     Returns:
         Path of each split's file.
-
-    Raises:
-        DataError: There is no such scene, or the files cannot be written.
     """
     sample = reduce_resolution(load_scene(scene))
     paths = {split: data_file(split, scene, fold) for split in SPLITS}
@@ -256,10 +240,7 @@ def _blocks(
         ground = Window(*(_spanned(sides) for sides in zip(*windows, strict=True)))
         mask, seen = pair.read_ms(*ground)[1], pair.read_pan(*ground)[1]
         mask = mask & coarse_mask(seen, r)
-        inner = [
-            Window(*(_moved(side, -of.start) for side, of in zip(window, ground, strict=True)))
-            for window in windows
-        ]
+        inner = [window.moved(-ground.rows.start, -ground.cols.start) for window in windows]
         if there := [window for window in inner if mask[window].all()]:
             empty = False
             yield ground, there
@@ -269,10 +250,6 @@ def _blocks(
 
 def _spanned(sides: Sequence[slice]) -> slice:
     return slice(min(side.start for side in sides), max(side.stop for side in sides))
-
-
-def _moved(side: slice, by: int) -> slice:
-    return slice(side.start + by, side.stop + by)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """The scenes that the book is about, by name."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 from pathlib import Path
@@ -71,7 +69,6 @@ def longmont_files(name: str = "wv3-longmont") -> tuple[Path, Path, Sensor]:
 
     Raises:
         DataError: ``dgsamples`` is not installed, or lacks them.
-        KeyError: The scene is not one of ``"wv3-longmont"`` and ``"wv2-longmont"``.
     """
     folder, sensor = _LONGMONT[name]
     return _dgsamples_file(folder, "M2AS"), _dgsamples_file(folder, "P2AS"), sensor

@@ -5,8 +5,6 @@ compute what the MATLAB toolbox computes (Vivone et al., 2015, 2021), except tha
 data are not counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -89,14 +87,9 @@ exp = Method("EXP", lambda tiles: {}, lambda sample: _bands_and_pan(sample)[0])
 
 
 def as_bands_see(pan: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """PAN as sharp as each band and no sharper: blurred with its MTF, decimated, interpolated.
+    """PAN, (H, W), as sharp as each band and no sharper, (C, H, W) float64.
 
-    Args:
-        pan: (H, W), multiples of 4.
-        sensor: Gives the MTF gains.
-
-    Returns:
-        (C, H, W) float64.
+    It is blurred with the band's MTF, decimated and interpolated.
     """
     ratio = sensor.ratio
     seen = {
@@ -301,11 +294,7 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        DataError: There is none.
-    """
+    """The method of that name, in whatever case."""
     if name.lower() not in METHODS:
         raise DataError(unknown("method", name, METHODS))
     return METHODS[name.lower()]

@@ -3,8 +3,6 @@
 What takes long to import is imported when a command is carried out, so that help comes at once.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

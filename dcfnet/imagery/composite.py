@@ -1,7 +1,5 @@
 """Bands become pictures: limits, stretch, composites."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ Gaussian-like low pass matched to each band's modulation transfer function (MTF)
 interpolation with a 23-tap polynomial filter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -26,35 +24,32 @@ _HALF_FILTER = 2 * np.array(
 _FILTER = np.concatenate([_HALF_FILTER[:0:-1], _HALF_FILTER])
 
 
+KERNEL = 41
+"""Rows and columns of the filters that imitate a sensor's blur."""
+
+
 @lru_cache(maxsize=64)
-def mtf_kernel(gain: float, ratio: int = 4, size: int = 41) -> np.ndarray:
+def mtf_kernel(gain: float, ratio: int = 4) -> np.ndarray:
     """Point spread function of a band, from its MTF gain.
 
     Args:
         gain: Amplitude response at the Nyquist frequency of the coarse grid, in (0, 1).
         ratio: Coarse pixel size divided by fine pixel size.
-        size: Number of rows and columns, odd.
 
     Returns:
-        (size, size) float64, read-only. Not normalised: for a WorldView-3 band it sums to about
-        0.999.
-
-    Raises:
-        ValueError: ``gain`` or ``size`` cannot be.
+        (41, 41) float64, read-only. Not normalised: for a WorldView-3 band it sums to about 0.999.
     """
     if not 0 < gain < 1:
         raise ValueError(f"an MTF gain lies between 0 and 1, got {gain}")
-    if size < 3 or size % 2 == 0:
-        raise ValueError(f"size must be an odd number of at least 3, got {size}")
-    half = (size - 1) / 2
+    half = (KERNEL - 1) / 2
     # The Gaussian whose value at the Nyquist frequency of the coarse grid is the gain.
     sigma = np.sqrt((half / ratio) ** 2 / (-2 * np.log(gain)))
-    axis = np.arange(size) - half
+    axis = np.arange(KERNEL) - half
     squared_radius = axis[:, None] ** 2 + axis[None, :] ** 2
     response = np.exp(-squared_radius / (2 * sigma**2))
     kernel = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(response))).real
     window = np.interp(
-        np.sqrt(squared_radius), axis[axis >= 0], np.kaiser(size, 0.5)[axis >= 0], right=0.0
+        np.sqrt(squared_radius), axis[axis >= 0], np.kaiser(KERNEL, 0.5)[axis >= 0], right=0.0
     )
     kernel = kernel * window
     kernel.flags.writeable = False
@@ -87,24 +82,14 @@ def mtf_filter(image: np.ndarray, gains: Sequence[float], ratio: int = 4) -> np.
 
 
 def decimate(image: np.ndarray, ratio: int = 4) -> np.ndarray:
-    """Keep every fourth row and column, from the third on.
-
-    Args:
-        image: (..., H, W).
-        ratio: Keep one in so many; the first kept index is ``ratio // 2``.
-    """
+    """Keep every ``ratio``-th row and column of (..., H, W), beginning with ``ratio // 2``."""
     return image[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
 
 
 def degrade(ms: np.ndarray, sensor: Sensor) -> np.ndarray:
     """MS as the sensor would have taken it with pixels four times as large.
 
-    Args:
-        ms: (C, H, W) in digital numbers, H and W multiples of 4.
-        sensor: Gives the MTF gains.
-
-    Returns:
-        (C, H/4, W/4) float64, not rounded.
+    From (C, H, W) in digital numbers, multiples of 4, to (C, H/4, W/4) float64, not rounded.
     """
     _require_multiple(ms.shape[-2:], sensor.ratio)
     return decimate(mtf_filter(ms, sensor.mtf_gains, sensor.ratio), sensor.ratio)
@@ -113,20 +98,10 @@ def degrade(ms: np.ndarray, sensor: Sensor) -> np.ndarray:
 def reduce_pan(pan: np.ndarray, ratio: int = 4) -> np.ndarray:
     """PAN with larger pixels: bicubic (a = -0.5) with antialiasing.
 
-    Args:
-        pan: (H, W), H and W multiples of ``ratio``.
-        ratio: Reduction factor.
-
-    Returns:
-        (H/ratio, W/ratio) float64, not rounded.
+    From (H, W), multiples of ``ratio``, to (H/ratio, W/ratio) float64, not rounded.
     """
     _require_multiple(pan.shape, ratio)
-    h, w = pan.shape
-    tensor = torch.from_numpy(np.ascontiguousarray(pan, dtype=np.float64))[None, None]
-    reduced = torch.nn.functional.interpolate(
-        tensor, size=(h // ratio, w // ratio), mode="bicubic", antialias=True
-    )
-    return reduced[0, 0].numpy()
+    return _bicubic(pan, 1 / ratio)
 
 
 def exp_upsample(ms: np.ndarray, ratio: int = 4) -> np.ndarray:
@@ -135,14 +110,7 @@ def exp_upsample(ms: np.ndarray, ratio: int = 4) -> np.ndarray:
     Each pass doubles the size: zeros are put between the samples, then rows and columns are
     filtered. The first pass puts samples at odd positions, the next one at even positions, so
     that MS pixel k lands on position 4 k + 2, where :func:`decimate` had taken it from. Borders
-    are circular.
-
-    Args:
-        ms: (C, h, w) or (h, w).
-        ratio: A power of two.
-
-    Returns:
-        Float64, ``ratio`` times as many rows and columns.
+    are circular. From (..., h, w) to (..., ratio h, ratio w) float64; the ratio is a power of two.
     """
     passes = int(ratio).bit_length() - 1
     if ratio < 2 or 2**passes != ratio:
@@ -178,43 +146,28 @@ def _valid(image: np.ndarray) -> np.ndarray:
     return image[2:-2, 2:-2]
 
 
-def _cubic(t: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -0.5."""
-    t = np.abs(t)
-    near = 1.5 * t**3 - 2.5 * t**2 + 1
-    far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    return np.where(t <= 1, near, np.where(t <= 2, far, 0))
-
-
 def bicubic_down(image: np.ndarray) -> np.ndarray:
     """MATLAB's imresize by 1/4, (..., H, W): antialiased, borders mirrored.
 
-    `dcfnet.imagery.filters.reduce_pan` agrees with it but for two pixels along the borders.
+    `reduce_pan` agrees with it but for two pixels along the borders.
     """
-    weights = _cubic((np.arange(16) - 7.5) / 4)
-    weights /= weights.sum()
-    for axis in (-2, -1):
-        image = np.moveaxis(image, axis, -1)
-        n = image.shape[-1]
-        padded = np.pad(image, [(0, 0)] * (image.ndim - 1) + [(6, 6)], mode="symmetric")
-        image = sum(w * padded[..., j : j + n : 4] for j, w in enumerate(weights))
-        image = np.moveaxis(image, -1, axis)
-    return image
+    edges = [(0, 0)] * (image.ndim - 2) + [(8, 8)] * 2
+    return _bicubic(np.pad(image, edges, mode="symmetric"), 1 / 4)[..., 2:-2, 2:-2]
 
 
 def bicubic_up(image: np.ndarray) -> np.ndarray:
     """MATLAB's imresize by 4, (H, W), borders mirrored."""
-    for axis in (0, 1):
-        image = np.moveaxis(image, axis, -1)
-        n = image.shape[-1]
-        padded = np.pad(image, ((0, 0), (2, 2)), mode="symmetric")
-        places = (np.arange(4) + 0.5) / 4 - 0.5
-        fine = [
-            sum(_cubic(place - k) * padded[..., k + 2 : k + 2 + n] for k in range(-2, 3))
-            for place in places
-        ]
-        image = np.moveaxis(np.stack(fine, axis=-1).reshape(len(image), -1), -1, axis)
-    return image
+    return _bicubic(np.pad(image, 2, mode="symmetric"), 4)[8:-8, 8:-8]
+
+
+def _bicubic(image: np.ndarray, scale: float) -> np.ndarray:
+    """(..., H, W) resized by Keys' kernel with a = -0.5, which torch takes with antialiasing."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image, np.float64))
+    flat = tensor.reshape(1, -1, *tensor.shape[-2:])
+    resized = torch.nn.functional.interpolate(
+        flat, scale_factor=scale, mode="bicubic", antialias=True
+    )
+    return resized.reshape(*tensor.shape[:-2], *resized.shape[-2:]).numpy()
 
 
 def _require_multiple(shape: Sequence[int], ratio: int) -> None:

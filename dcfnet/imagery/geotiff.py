@@ -1,7 +1,5 @@
 """The one reader of rasters: what GDAL knows of a pair of files is asked for, and judged, here."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import warnings
@@ -17,11 +15,12 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.rpc import RPC
-from rasterio.windows import Window
+from rasterio.windows import Window as RasterWindow
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.ground import Grid, common_ground
 from dcfnet.imagery.moved import read_moved
+from dcfnet.imagery.regions import Window
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.paths import is_file
 
@@ -58,11 +57,7 @@ def open_raster(path: str | Path, mode: str = "r", **profile: Any) -> DatasetWri
 
 
 def count_bands(path: str | Path) -> int:
-    """How many bands of a raster are image, not alpha.
-
-    Raises:
-        DataError: It cannot be read.
-    """
+    """How many bands of a raster are image, not alpha."""
     with _opened(path) as file:
         return sum(color != ColorInterp.alpha for color in file.colorinterp) or file.count
 
@@ -180,7 +175,7 @@ class Raster:
             DataError: The file is damaged or too large for the memory, or holds values that are no
                 digital numbers of the sensor.
         """
-        window = Window.from_slices(rows, cols)
+        window = RasterWindow.from_slices(rows, cols)
         try:
             image = self.file.read(self.bands, window=window, out_dtype=self.dtype)
             valid = np.ones(image.shape[1:], bool)
@@ -286,22 +281,16 @@ class Pair:
         """MS and its mask of a window of MS pixels on common ground."""
         if any(self.off):
             steps = np.tile(np.divide(self.off, self.sensor.ratio), (self.sensor.n_bands, 1))
-            return read_moved(self._read_ms, rows, cols, self.shape, steps)
+            return read_moved(self._read_ms, Window(rows, cols), self.shape, steps)
         return self._read_ms(rows, cols)
 
     def _read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        y, x = self._first
-        return self.ms.read(
-            slice(y + rows.start, y + rows.stop), slice(x + cols.start, x + cols.stop)
-        )
+        return self.ms.read(*Window(rows, cols).moved(*self._first))
 
     def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """PAN (H, W) and its mask of the same window of MS pixels."""
-        r, y, x = self.sensor.ratio, self._top, self._left
-        image, mask = self.pan.read(
-            slice(y + r * rows.start, y + r * rows.stop),
-            slice(x + r * cols.start, x + r * cols.stop),
-        )
+        window = Window(rows, cols).times(self.sensor.ratio).moved(self._top, self._left)
+        image, mask = self.pan.read(*window)
         return image[0], mask
 
     @property

@@ -1,7 +1,5 @@
 """The ground that an MS and a PAN image both show, from where their files say that they lie."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

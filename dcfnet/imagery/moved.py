@@ -1,7 +1,5 @@
 """Bands that lie a fraction of a pixel from where they should are moved there."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -9,6 +7,7 @@ import numpy as np
 from scipy.ndimage import shift
 
 from dcfnet.imagery.filters import filled
+from dcfnet.imagery.regions import Window
 
 REACH = 12
 """Pixels around a window that fifth-order splines look at; what lies beyond counts for 1e-4."""
@@ -30,8 +29,7 @@ def shifted(image: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 def read_moved(
     read: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]],
-    rows: slice,
-    cols: slice,
+    window: Window,
     shape: tuple[int, int],
     steps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -39,8 +37,7 @@ def read_moved(
 
     Args:
         read: Gives bands and mask of a window of the image as it is.
-        rows: First row and the one after the last.
-        cols: Columns likewise.
+        window: Which one.
         shape: Rows and columns of the whole image.
         steps: Down and right, (C, 2), in pixels.
 
@@ -48,15 +45,10 @@ def read_moved(
         (C, h, w) whole numbers of the same type, and (h, w) bool, True where there is data for
         every band.
     """
-    margin = REACH + math.ceil(np.abs(steps).max())
-    wide, inner = [], []
-    for side, size in zip((rows, cols), shape, strict=True):
-        low, high = max(0, side.start - margin), min(size, side.stop + margin)
-        wide.append(slice(low, high))
-        inner.append(slice(side.start - low, side.stop - low))
+    wide, inner = window.within(REACH + math.ceil(np.abs(steps).max()), shape)
     image, mask = read(*wide)
     moved = shifted(filled(image, mask), steps)[:, *inner]
     whole = [shift(mask, np.rint(step), order=0, mode="nearest") for step in steps]
-    data = np.all(whole, axis=0)[*inner]
+    data = np.all(whole, axis=0)[inner]
     largest = image.max(initial=0)  # splines overshoot
     return np.where(data, np.clip(np.rint(moved), 1, largest), 0).astype(image.dtype), data

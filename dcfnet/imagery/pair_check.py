@@ -1,7 +1,5 @@
 """Everything that can be said of a pair of files before it is fused."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from tqdm.auto import tqdm
 from dcfnet.errors import DataError
 from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.geotiff import Pair
+from dcfnet.imagery.regions import covering
 from dcfnet.imagery.registration import PERFECT, displacements
 from dcfnet.imagery.sensors import Sensor
 
@@ -62,9 +61,8 @@ def check_pair(
         DataError: The pair cannot be used.
     """
     with Pair(ms_path, pan_path, sensor, resample=resample) as pair:
-        counted = _Counted(pair, progress)
-        lines = [_about(pair), *counted.lines()]
-        bands = counted.table()
+        data, bands = _counted(pair, progress)
+        lines = [_about(pair), data]
         try:
             found = displacements(pair)
             found[["down", "right"]] -= PERFECT
@@ -101,69 +99,38 @@ def _about_registration(found: pd.DataFrame) -> str:
     return said + ("; --align moves them onto PAN." if max(off, apart) > WORTH else ".")
 
 
-class _Counted:
-    """Sums over the pixels with data, window by window."""
-
-    def __init__(self, pair: Pair, progress: bool) -> None:
-        n, r = pair.sensor.n_bands, pair.sensor.ratio
-        self.pair = pair
-        self.ms_pixels = self.pan_pixels = self.both = 0
-        self.low, self.high = np.full(n + 1, np.inf), np.full(n + 1, -np.inf)
-        self.full, self.sums, self.count = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1)
-        self.products, self.means = np.zeros((n + 1, n + 1)), np.zeros(n + 1)
-        h, w = pair.shape
-        places = [(y, x) for y in range(0, h, SIDE) for x in range(0, w, SIDE)]
-        for y, x in tqdm(places, "reading", unit="window", disable=not progress):
-            rows, cols = slice(y, min(y + SIDE, h)), slice(x, min(x + SIDE, w))
-            ms, mask = pair.read_ms(rows, cols)
-            pan, seen = pair.read_pan(rows, cols)
-            self.ms_pixels += int(mask.sum())
-            self.pan_pixels += int(seen.sum())
-            for k, values in enumerate([pan[seen], *ms[:, mask]]):
-                self._add(k, values.astype(np.float64))
-            height, width = mask.shape
-            fine = pan.reshape(height, r, width, r).swapaxes(1, 2).astype(np.float64)
-            both = mask & coarse_mask(seen, r)
-            columns = np.stack([fine.mean(axis=(2, 3))[both], *ms[:, both].astype(np.float64)])
-            self.both += columns.shape[1]
-            self.means += columns.sum(axis=1)
-            self.products += columns @ columns.T
-
-    def _add(self, k: int, values: np.ndarray) -> None:
-        if len(values):
-            self.low[k] = min(self.low[k], values.min())
-            self.high[k] = max(self.high[k], values.max())
-        self.full[k] += (values == self.pair.sensor.max_value).sum()
-        self.sums[k] += values.sum()
-        self.count[k] += len(values)
-
-    def lines(self) -> list[str]:
-        """What of the ground has data."""
-        h, w = self.pair.shape
-        fine = h * w * self.pair.sensor.ratio**2
-        if not self.both:
-            raise DataError(
-                "MS and PAN nowhere have data both: expected digital numbers, found 0, no-data "
-                "values, or what a mask leaves out"
-            )
-        return [
-            f"Without data: {1 - self.ms_pixels / (h * w):.2%} of MS, "
-            f"{1 - self.pan_pixels / fine:.2%} of PAN."
-        ]
-
-    def table(self) -> pd.DataFrame:
-        """What each band holds."""
-        means = self.means / self.both
-        cov = self.products / self.both - np.outer(means, means)
-        spread = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
-        alike = np.divide(cov, spread, out=np.full(cov.shape, np.nan), where=spread > 0)
-        return pd.DataFrame(
-            {
-                "min": self.low,
-                "mean": self.sums / self.count,
-                "max": self.high,
-                "full": self.full / self.count,
-                "with_pan": alike[0],
-            },
-            index=["PAN", *self.pair.sensor.bands],
+def _counted(pair: Pair, progress: bool) -> tuple[str, pd.DataFrame]:
+    """What of the ground has data, and what each band holds; gone through window by window."""
+    names, r, largest = ["PAN", *pair.sensor.bands], pair.sensor.ratio, pair.sensor.max_value
+    found, products = [], np.zeros((len(names) + 1,) * 2)
+    for window in tqdm(covering(pair.shape, SIDE), "reading", unit="window", disable=not progress):
+        (ms, mask), (pan, seen) = pair.read_ms(*window), pair.read_pan(*window)
+        for name, values in zip(names, [pan[seen], *ms[:, mask]], strict=True):
+            low, high = values.min(initial=largest), values.max(initial=0)
+            full = (values == largest).sum()
+            found.append((name, low, values.sum(dtype=np.float64), high, full, len(values)))
+        height, width = mask.shape
+        both = mask & coarse_mask(seen, r)
+        reduced = pan.reshape(height, r, width, r).mean(axis=(1, 3))[both]
+        columns = np.stack([np.ones(len(reduced)), reduced, *ms[:, both]])
+        products += columns @ columns.T
+    if not products.any():
+        raise DataError(
+            "MS and PAN nowhere have data both: expected digital numbers, found 0, no-data "
+            "values, or what a mask leaves out"
         )
+    bands = pd.DataFrame(found, columns=["", "min", "mean", "max", "full", "count"])
+    bands = bands.groupby("", sort=False).agg(
+        {"min": "min", "mean": "sum", "max": "max", "full": "sum", "count": "sum"}
+    )
+    count = bands.pop("count")
+    bands[["mean", "full"]] = bands[["mean", "full"]].div(count, axis=0)
+    means = products[0, 1:] / products[0, 0]
+    cov = products[1:, 1:] / products[0, 0] - np.outer(means, means)
+    spread = np.sqrt(cov[0, 0] * np.diag(cov))
+    bands["with_pan"] = np.divide(cov[0], spread, out=np.full(len(names), np.nan), where=spread > 0)
+    h, w = pair.shape
+    without = [1 - count["PAN"] / (h * w * r**2), 1 - count.iloc[1] / (h * w)]
+    return f"Without data: {without[1]:.2%} of MS, {without[0]:.2%} of PAN.", bands.rename_axis(
+        None
+    )

@@ -6,8 +6,6 @@ and ``pan`` of about ten thousand patches in several gigabytes, so nothing is re
 asked for.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -263,11 +261,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """One patch: float32 tensors in [0, 1], by name.
-
-        Raises:
-            DataError: The file is damaged there.
-        """
+        """One patch: float32 tensors in [0, 1], by name."""
         if not -self._length <= index < self._length:
             raise IndexError(f"patch {index} of {self._length}")
         file = self._opened()

@@ -1,7 +1,5 @@
 """Where the patches of a region lie."""
 
-from __future__ import annotations
-
 from dcfnet.errors import DataError
 from dcfnet.imagery.regions import Split, Window, regions
 from dcfnet.imagery.wald import Sample
@@ -11,12 +9,7 @@ PATCH = 64
 
 
 def patch_windows(
-    sample: Sample,
-    split: Split,
-    *,
-    fold: int = 0,
-    size: int = PATCH,
-    stride: int | None = None,
+    sample: Sample, split: Split, *, fold: int = 0, size: int = PATCH
 ) -> list[Window]:
     """Where the patches of a split lie; those with pixels without data are left out.
 
@@ -24,9 +17,8 @@ def patch_windows(
         sample: A whole scene, from `dcfnet.imagery.wald.reduce_resolution`.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         fold: Which division of the scene, see `dcfnet.imagery.regions`.
-        size: Side of a patch on the grid of ``gt``, a multiple of 4.
-        stride: Distance between patches there, a multiple of 4. By default training patches
-            overlap by half (32), the others do not (64).
+        size: Side of a patch on the grid of ``gt``, a multiple of 4. Training patches overlap by
+            half, the others do not.
 
     Returns:
         Windows piece by piece of the region, each row by row; none crosses a border.
@@ -36,7 +28,7 @@ def patch_windows(
     """
     windows = [
         window
-        for window in all_windows(sample.shape, split, fold=fold, size=size, stride=stride)
+        for window in all_windows(sample.shape, split, fold=fold, size=size)
         if sample.mask[window].all()
     ]
     if not windows:
@@ -45,23 +37,14 @@ def patch_windows(
 
 
 def all_windows(
-    shape: tuple[int, int],
-    split: Split,
-    *,
-    fold: int = 0,
-    size: int = PATCH,
-    stride: int | None = None,
+    shape: tuple[int, int], split: Split, *, fold: int = 0, size: int = PATCH
 ) -> list[Window]:
     """Where the patches of a split would lie if there were data everywhere: see `patch_windows`."""
-    stride = stride or (size // 2 if split == "train" else size)
-    if size % 4 or stride % 4 or size <= 0 or stride <= 0:
+    stride = size // 2 if split == "train" else size
+    if size % 4 or stride % 4 or size <= 0:
         raise DataError(f"size {size} and stride {stride} must be multiples of 4")
-    return [
-        Window(slice(y, y + size), slice(x, x + size))
-        for rows, cols in regions(shape, split, fold)
-        for y in range(rows.start, rows.stop - size + 1, stride)
-        for x in range(cols.start, cols.stop - size + 1, stride)
-    ]
+    pieces = regions(shape, split, fold)
+    return [window for piece in pieces for window in piece.squares(size, stride)]
 
 
 def none_fits(shape: tuple[int, int], split: Split, fold: int, size: int) -> DataError:

@@ -6,6 +6,7 @@ another third of the scene or so is the test region.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -27,6 +28,32 @@ class Window(NamedTuple):
 
     rows: slice
     cols: slice
+
+    def times(self, factor: int) -> Window:
+        """The same ground on a grid of so many times as many pixels."""
+        return Window(*(slice(factor * side.start, factor * side.stop) for side in self))
+
+    def moved(self, down: int, right: int) -> Window:
+        """The window that lies so many pixels further on."""
+        (y0, y1), (x0, x1) = ((side.start, side.stop) for side in self)
+        return Window(slice(y0 + down, y1 + down), slice(x0 + right, x1 + right))
+
+    def within(self, margin: int, shape: tuple[int, ...]) -> tuple[Window, Window]:
+        """The window with a margin, as far as the image of that shape goes, and its place in it."""
+        sides = zip(self, shape, strict=True)
+        wide = [slice(max(0, s.start - margin), min(end, s.stop + margin)) for s, end in sides]
+        return Window(*wide), self.moved(-wide[0].start, -wide[1].start)
+
+    def squares(self, size: int, stride: int) -> list[Window]:
+        """Squares a stride apart, row by row, that lie wholly within the window."""
+        ys, xs = (range(side.start, side.stop - size + 1, stride) for side in self)
+        return [Window(slice(y, y + size), slice(x, x + size)) for y in ys for x in xs]
+
+
+def covering(shape: tuple[int, int], side: int) -> list[Window]:
+    """Windows of so many pixels a side, or less at the end, that cover an image row by row."""
+    rows, cols = ([slice(i, min(i + side, size)) for i in range(0, size, side)] for size in shape)
+    return [Window(*place) for place in itertools.product(rows, cols)]
 
 
 def regions(shape: tuple[int, int], split: Split, fold: int = 0) -> list[Window]:

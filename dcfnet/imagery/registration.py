@@ -12,8 +12,6 @@ the whole image would take differences in kind, the dark and the lit sides of ro
 for a displacement of up to half a pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -28,6 +26,7 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.filters import coarse_mask, mtf_kernel
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.moved import shifted
+from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import Sample
 
@@ -120,7 +119,7 @@ def _parts(pair: Scene | Sample | Pair, shape: tuple[int, ...]) -> list[_Part]:
                 (ms, mask), (pan, seen) = pair.read_ms(rows, cols), pair.read_pan(rows, cols)
                 parts.append(_Part(ms, pan, mask & coarse_mask(seen, ratio)))
                 continue
-            fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in (rows, cols))
+            fine = Window(rows, cols).times(ratio)
             of_sample = pair.mask.shape != (h, w)
             mask = coarse_mask(pair.mask[fine], ratio) if of_sample else pair.mask[rows, cols]
             parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask))
@@ -243,13 +242,7 @@ def at_reduced_resolution(found: pd.DataFrame) -> pd.DataFrame:
     Both images become four times coarser there, and PAN is averaged over the ground of an MS
     pixel, so that perfectly registered bands are found at 0.
     """
-    return pd.DataFrame(
-        {
-            "down": (found["down"] - PERFECT) / 4,
-            "right": (found["right"] - PERFECT) / 4,
-            "error": found["error"] / 4,
-        }
-    )
+    return (found - [PERFECT, PERFECT, 0]) / 4
 
 
 def moved(image: np.ndarray, places: pd.DataFrame, *, back: bool = False) -> np.ndarray:
@@ -268,18 +261,9 @@ def moved(image: np.ndarray, places: pd.DataFrame, *, back: bool = False) -> np.
 
 
 def aligned(sample: Sample, found: pd.DataFrame) -> Sample:
-    """The sample with its bands moved onto PAN.
-
-    Args:
-        sample: Its ``lms`` and ``ms`` are moved; ``gt`` stays where the bands were.
-        found: From `displacements` of this sample.
-    """
-    few = found.assign(down=found["down"] / 4, right=found["right"] / 4)
-    return replace(
-        sample,
-        lms=moved(sample.lms, found, back=True),
-        ms=moved(sample.ms, few, back=True),
-    )
+    """The sample with ``lms`` and ``ms`` moved onto PAN, by its `displacements`; ``gt`` stays."""
+    lms, ms = moved(sample.lms, found, back=True), moved(sample.ms, found / 4, back=True)
+    return replace(sample, lms=lms, ms=ms)
 
 
 def fuse_aligned(
@@ -291,11 +275,8 @@ def fuse_aligned(
     ``method(aligned(sample, found))``, the fused image lies on PAN.
 
     Args:
-        method: From a sample to its fused image, one of `dcfnet.imagery.classical.METHODS`.
+        method: One of `dcfnet.imagery.classical.METHODS`.
         sample: Not aligned.
         found: From `displacements` of this sample.
-
-    Returns:
-        (C, H, W) float64.
     """
     return moved(method(aligned(sample, found)), found)

@@ -117,11 +117,7 @@ class Sensor:
         return tuple((low + high) / 2 for low, high in self.wavelengths)
 
     def index(self, band: str) -> int:
-        """0-based index of a band by its short name.
-
-        Raises:
-            ValueError: The sensor has no such band.
-        """
+        """0-based index of a band by its short name."""
         if band not in self.bands:
             raise ValueError(unknown(f"band of {self.title}", band, self.bands))
         return self.bands.index(band)
@@ -131,9 +127,6 @@ class Sensor:
 
         Args:
             bands: Their short names, in the order of the files.
-
-        Raises:
-            ValueError: The sensor has no such band.
 
         Example:
             >>> WV3.select("B", "G", "R", "N").mtf_gains
@@ -238,9 +231,6 @@ def generic_sensor(bands: int) -> Sensor:
 
     Four bands are taken for QuickBird's blue, green, red and near infrared, eight for those of
     WorldView-3; others have no names or wavelengths. 11 bits, MTF gains of 0.3, of PAN 0.15.
-
-    Args:
-        bands: How many.
     """
     like = {4: SENSORS["qb"], 8: WV3}.get(bands)
     numbers = tuple(str(k) for k in range(1, bands + 1))

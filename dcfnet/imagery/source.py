@@ -1,12 +1,12 @@
 """A scene of any size, in memory or in files, that is read window by window."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from dcfnet.imagery.filters import coarse_mask, filled
+from dcfnet.imagery.moved import read_moved
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import Sensor
@@ -40,15 +40,29 @@ class SceneSource:
     def __init__(self, scene: Scene) -> None:
         self.scene, self.sensor, self.shape = scene, scene.sensor, scene.mask.shape
 
-    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """As of `Source`."""
+    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         return self.scene.ms[:, rows, cols], self.scene.mask[rows, cols]
 
-    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """As of `Source`."""
-        r = self.sensor.ratio
-        pan = self.scene.pan[r * rows.start : r * rows.stop, r * cols.start : r * cols.stop]
+    def read_pan(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+        pan = self.scene.pan[Window(rows, cols).times(self.sensor.ratio)]
         return pan, pan != 0
+
+
+class AlignedSource:
+    """A scene read window by window, each band moved by a fraction of a pixel onto PAN.
+
+    Args:
+        source: Where the bands lie beside PAN.
+        places: From `dcfnet.imagery.registration.displacements` of the same scene.
+    """
+
+    def __init__(self, source: Source, places: pd.DataFrame) -> None:
+        self.source, self.sensor, self.shape = source, source.sensor, source.shape
+        self.read_pan = source.read_pan
+        self.steps = -places[["down", "right"]].to_numpy() / self.sensor.ratio
+
+    def read_ms(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+        return read_moved(self.source.read_ms, Window(rows, cols), self.shape, self.steps)
 
 
 def reduced_window(source: Source, window: Window) -> Sample:
@@ -65,11 +79,7 @@ def reduced_window(source: Source, window: Window) -> Sample:
         round: there it goes round the part.
     """
     r = source.sensor.ratio
-    wide, inner = [], []
-    for side, size in zip(window, source.shape, strict=True):
-        low, high = max(0, side.start - MARGIN), min(size // r * r, side.stop + MARGIN)
-        wide.append(slice(low, high))
-        inner.append(slice(side.start - low, side.stop - low))
+    wide, inner = window.within(MARGIN, tuple(size // r * r for size in source.shape))
     ms, mask = source.read_ms(*wide)
     pan, seen = source.read_pan(*wide)
     mask = mask & coarse_mask(seen, r)

@@ -5,8 +5,6 @@ each pixel from its neighbourhood. So it can fuse a scene of any size tile by ti
 result as in one piece.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

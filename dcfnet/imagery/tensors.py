@@ -1,7 +1,5 @@
 """Digital numbers become tensors in [0, 1], and tensors digital numbers again: here alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -52,15 +52,7 @@ class Sample:
         return height, width
 
     def crop(self, rows: slice, cols: slice) -> Sample:
-        """The part of the sample in a window of its fine grid.
-
-        Args:
-            rows: Rows; start and stop must be multiples of 4.
-            cols: Columns, likewise.
-
-        Raises:
-            ValueError: A border does not fall on a pixel of ``ms``.
-        """
+        """The part of the sample in a window of its fine grid, whose borders are multiples of 4."""
         y0, y1, _ = rows.indices(self.shape[0])
         x0, x1, _ = cols.indices(self.shape[1])
         if any(edge % 4 for edge in (y0, y1, x0, x1)):
@@ -124,13 +116,6 @@ def reduce_resolution(scene: Scene) -> Sample:
 
     Sizes that are not a multiple of 4 are cropped at the bottom and right.
 
-    Args:
-        scene: MS (C, h, w) and PAN (4h, 4w).
-
-    Returns:
-        ``gt`` (C, H, W), ``ms`` (C, H/4, W/4), ``lms`` (C, H, W), ``pan`` (H, W), where H and W
-        are h and w cropped.
-
     Raises:
         DataError: The scene is smaller than one coarse pixel.
     """
@@ -146,15 +131,7 @@ def reduce_resolution(scene: Scene) -> Sample:
 
 
 def full_resolution(scene: Scene) -> Sample:
-    """The scene as it is: what fusion is for, where no truth is known.
-
-    Args:
-        scene: MS (C, h, w) and PAN (4h, 4w).
-
-    Returns:
-        ``gt`` is None; ``ms`` (C, h, w) and ``pan`` (4h, 4w) are the scene's own, ``lms`` is
-        (C, 4h, 4w) float32.
-    """
+    """The scene as it is: what fusion is for, where no truth is known and ``gt`` is None."""
     r = scene.sensor.ratio
     return Sample(
         gt=None,

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.gradcam import GradCAM, Region
-from dcfnet.inside.hooks import as_used, kept
-from dcfnet.networks.base import RATIO
+from dcfnet.inside.hooks import kept
+from dcfnet.networks.base import RATIO, as_used
 
 
 class Images(NamedTuple):
@@ -132,13 +132,8 @@ def structure(rows: slice, cols: slice) -> Target:
 def detail(truth: Tensor, lms: Tensor) -> Tensor:
     """What of each band no gain and no offset of the same band of ``lms`` can give.
 
-    Args:
-        truth: (B, C, H, W).
-        lms: (B, C, H, W).
-
-    Returns:
-        truth - a - b lms, (B, C, H, W), where a and b are those of least squares, for each band
-        of each image.
+    Of images (B, C, H, W) it is truth - a - b lms, where a and b are those of least squares, for
+    each band of each image.
     """
     plane = (-2, -1)
     truth = truth - truth.mean(plane, keepdim=True)
@@ -154,7 +149,7 @@ def recovered(truth: Tensor, lms: Tensor, band: int | Sequence[int] | None = Non
 
     Args:
         truth: (B, C, H, W).
-        lms: (B, C, H, W).
+        lms: The same.
         band: Of which band, one for all images or one for each; of all together unless given.
     """
     wanted = detail(truth, lms)
@@ -202,18 +197,8 @@ def integrated_through(
     does. Where no way from input to output misses the parts, and none passes two, the results of
     all parts add up to those of `integrated_gradients`.
 
-    Args:
-        model: As there.
-        parts: Dotted names of modules, for example the branches of a DCFNet.
-        path: As there.
-        target: As there.
-        steps: As there.
-
     Returns:
-        What is due to each pixel on its way through each part.
-
-    Raises:
-        ValueError: The network has no part of that name.
+        What is due to each pixel on its way through each part, by the part's dotted name.
     """
     parts = tuple(parts)
 
@@ -263,9 +248,6 @@ def gini(values: np.ndarray) -> float:
     """Gini's coefficient of sizes ``|v|`` of n values: 0 if all are equal, 1 - 1/n if one is.
 
     It is the mean of ``| |v_i| - |v_j| |`` over all i and j, divided by twice the mean of ``|v|``.
-
-    Raises:
-        ValueError: All values are 0.
     """
     sizes = np.sort(np.abs(np.ravel(values)).astype(np.float64))
     if not sizes.any():
@@ -287,9 +269,6 @@ def reach(values: np.ndarray, rows: slice, cols: slice, share: float = 0.9) -> f
         rows: The window; what lies in it is at distance 0.
         cols: Likewise.
         share: Between 0 and 1.
-
-    Raises:
-        ValueError: The map is 0 everywhere.
     """
     sizes = np.abs(np.asarray(values, np.float64))
     if not sizes.any():
@@ -311,18 +290,9 @@ def reach(values: np.ndarray, rows: slice, cols: slice, share: float = 0.9) -> f
 def hires_cam(
     cam: GradCAM, band: int | Mapping[int, float], region: Region = None
 ) -> dict[str, Tensor]:
-    """HiResCAM before the ReLU: sum over k of dy/dA^k times A^k, pixel by pixel.
+    """HiResCAM before the ReLU: sum over k of dy/dA^k times A^k, (B, h, w) by layer.
 
-    Args:
-        cam: After a forward pass.
-        band: One y^c, as for `GradCAM.maps`.
-        region: As there.
-
-    Returns:
-        (B, h, w) by layer. Grad-CAM has the derivatives' means in place of the derivatives.
-
-    Raises:
-        RuntimeError, ValueError, TypeError: As `GradCAM.maps` does.
+    Grad-CAM has the derivatives' means in place of the derivatives; y^c is one of `GradCAM.maps`.
     """
     slopes = cam.gradients(band, region)
     return {

@@ -4,8 +4,6 @@
 show of them, and `part_table` has their numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -14,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dcfnet.imagery.patches import PATCH
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
 from dcfnet.networks.bricks import normalise
@@ -104,11 +103,7 @@ class PatchCams:
 
 
 def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int = 3) -> str:
-    """The name of a transfer, or of its last convolution; the identity has no convolution.
-
-    Raises:
-        ValueError: ``hook`` is neither.
-    """
+    """The name of a transfer, or of its last convolution; the identity has no convolution."""
     if hook not in ("arrives", "last convolution"):
         raise ValueError(f'hook must be "arrives" or "last convolution", got {hook!r}')
     name = transfer_name(stage, source, target)
@@ -144,16 +139,13 @@ def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
     ]
 
 
-def part_table(
-    cams: PatchCams, parts: Mapping[str, str], bands: Iterable[int], relu: Relu = "after"
-) -> pd.DataFrame:
+def part_table(cams: PatchCams, parts: Mapping[str, str], bands: Iterable[int]) -> pd.DataFrame:
     """The numbers of a figure's parts, means over bands.
 
     Args:
         cams: Of the patch.
         parts: Title to name.
         bands: Each band's map is taken by itself.
-        relu: See `LayerMaps.map`.
 
     Returns:
         For each title ``feature`` (mean of A over channels and pixels), ``map`` (mean of the map),
@@ -163,7 +155,7 @@ def part_table(
     bands = list(bands)
     rows = {}
     for title, part in parts.items():
-        maps = np.stack([cams.map(part, band, relu) for band in bands])
+        maps = np.stack([cams.map(part, band) for band in bands])
         signed = np.stack([cams.signed(part, band) for band in bands])
         rows[title] = {
             "feature": float(cams.features(part).mean()),
@@ -174,28 +166,21 @@ def part_table(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def pictured(test: Sample, size: int = 64) -> dict[str, Sample]:
-    """The three test patches that the chapters look at.
+def pictured(test: Sample) -> dict[str, Sample]:
+    """The three patches of a test region, by name, that the chapters look at.
 
-    They lie at places given as fractions of the region, so that scenes of any size have them.
-
-    Args:
-        test: The test region of a scene. On scenes other than Longmont, where the same places
-            show other things, the patches are merely numbered.
-        size: Their side, a multiple of 4.
-
-    Returns:
-        Name to patch.
+    They lie at `PLACES`, so that scenes of any size have them; on scenes other than Longmont, where
+    the same places show other things, they are merely numbered.
 
     Raises:
         ValueError: The region is smaller than a patch.
     """
 
     def cut(length: int, fraction: float) -> slice:
-        if length < size:
-            raise ValueError(f"a region of {length} pixels holds no patch of {size}")
-        first = min(round(fraction * length / 4) * 4, (length - size) // 4 * 4)
-        return slice(first, first + size)
+        if length < PATCH:
+            raise ValueError(f"a region of {length} pixels holds no patch of {PATCH}")
+        first = min(round(fraction * length / 4) * 4, (length - PATCH) // 4 * 4)
+        return slice(first, first + PATCH)
 
     names = PLACES if test.name == "wv3-longmont" else [f"patch {i}" for i in (1, 2, 3)]
     return {

@@ -1,14 +1,12 @@
 """How far the parts of a network see: their effective receptive fields."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from dcfnet.inside.attribution import Images
 from dcfnet.inside.hooks import kept
 from dcfnet.networks import PansharpeningNetwork
 
@@ -47,9 +45,6 @@ def effective_fields(
 
     Returns:
         By name, (B, H, W): the sum over the channels of all three inputs.
-
-    Raises:
-        ValueError: The network has no part of that name.
     """
     inputs = [image.detach().clone().requires_grad_() for image in (pan, ms, lms)]
     names = list(names)
@@ -57,19 +52,15 @@ def effective_fields(
         model(*inputs)
     fields = {}
     for name in names:
-        maps, total = seen[name], torch.zeros_like(lms[:, 0])
+        maps, total = seen[name], np.zeros(lms[:, 0].shape, np.float32)
         for weights in _mixtures(maps.shape[:2], draws, seed):
             probe = torch.zeros_like(maps)
             probe[:, :, maps.shape[2] // 2, maps.shape[3] // 2] = weights.to(maps)
             gradients = torch.autograd.grad(
                 maps, inputs, probe, retain_graph=True, materialize_grads=True
             )
-            of_pan, of_ms, of_lms = (gradient.square().sum(1) for gradient in gradients)
-            height, width = of_pan.shape[1:]
-            # Each PAN pixel has the value of its MS pixel and a sixteenth of its weight.
-            spread = F.interpolate(of_ms[:, None], scale_factor=4)[:, 0, :height, :width] / 16
-            total += of_pan + of_lms + spread
-        fields[name] = (total / (draws or 1)).cpu().numpy()
+            total += Images(*(gradient.square() for gradient in gradients)).on_grid()
+        fields[name] = total / (draws or 1)
     return fields
 
 
@@ -85,13 +76,7 @@ def _mixtures(shape: torch.Size, draws: int | None, seed: int) -> Iterator[Tenso
 
 
 def mean_field(fields: np.ndarray) -> np.ndarray:
-    """The mean of a part's fields over patches, each of which counts alike.
-
-    Args:
-        fields: (B, H, W), from `effective_fields`.
-
-    Returns:
-        (H, W), its sum 1.
+    """The mean of a part's fields, (B, H, W), over patches that count alike: (H, W), its sum 1.
 
     Raises:
         ValueError: A field is 0 everywhere, as where the part does not depend on the inputs.

@@ -16,8 +16,6 @@ Reference:
     are those of the supplement of Wu et al., ICCV 2021.
 """
 
-from __future__ import annotations
-
 import contextlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcfnet.inside.hooks import as_used, replaced, require_parts
+from dcfnet.inside.hooks import replaced, require_parts
+from dcfnet.networks.base import as_used
 
 Region = tuple[int | slice, int | slice] | np.ndarray | Tensor | None
 """Where a band is averaged: what indexes a (H, W) array, see `GradCAM.maps`."""

@@ -1,6 +1,8 @@
-"""Forward hooks that last as long as a ``with`` block: what parts return is read, or changed."""
+"""Forward hooks that last as long as a ``with`` block: what parts return is read, or changed.
 
-from __future__ import annotations
+Parts are named by the dotted names of modules, for DCFNet for example those of ``model.parts()``;
+where a network has none of a name, a `ValueError` names those like it.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,11 +15,7 @@ from dcfnet.errors import unknown
 
 
 def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once, if the network has modules of all of them.
-
-    Raises:
-        ValueError: It has none of that name.
-    """
+    """The names, each once, if the network has modules of all of them."""
     known = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     names = tuple(dict.fromkeys(names))
     for name in names:
@@ -28,30 +26,12 @@ def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def as_used(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and parameters that record no derivatives; afterwards all as it was."""
-    training = {module: module.training for module in model.modules()}
-    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    try:
-        model.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for parameter, mode in learned.items():
-            parameter.requires_grad_(mode)
-
-
-@contextlib.contextmanager
 def replaced(model: nn.Module, changes: Mapping[str, Callable[[Any], Tensor]]) -> Iterator[None]:
     """Inside the block, parts of a network hand on what a function makes of their output.
 
     Args:
         model: The network; afterwards it is as it was, also after an error.
-        changes: Dotted name of a module to what is called with its output.
-
-    Raises:
-        ValueError: The network has no part of that name.
+        changes: Name of a part to what is called with its output.
 
     Example:
         >>> with replaced(model, {"pcft2": torch.zeros_like}):
@@ -69,11 +49,7 @@ def replaced(model: nn.Module, changes: Mapping[str, Callable[[Any], Tensor]]) -
 
 @contextlib.contextmanager
 def kept(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Inside the block, a dictionary has what the named parts returned last.
-
-    Raises:
-        ValueError: The network has no part of that name.
-    """
+    """Inside the block, a dictionary has what the named parts returned last."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[Tensor], Tensor]:
@@ -96,11 +72,8 @@ def resumed(model: nn.Module, part: str, *inputs: Tensor) -> Iterator[None]:
 
     Args:
         model: In eval mode; afterwards it is as it was.
-        part: Dotted name of a module.
+        part: Its name.
         inputs: ``pan, ms, lms``, to be given to the model in the block as well.
-
-    Raises:
-        ValueError: The network has no part of that name.
     """
     require_parts(model, [part])
     last = model.get_submodule(part)
@@ -130,16 +103,8 @@ def activations(model: nn.Module, names: Iterable[str], *inputs: Tensor) -> dict
 
     The network runs in the mode it is in, without gradients.
 
-    Args:
-        model: Any network of this package.
-        names: Dotted names of modules, for DCFNet for example those of ``model.parts()``.
-        inputs: ``pan, ms, lms``.
-
     Returns:
         Each part's output by its name, in the order of ``names``.
-
-    Raises:
-        ValueError: The network has no part of that name.
 
     Example:
         >>> seen = activations(model, ["stem", "head.concat"], pan, ms, lms)

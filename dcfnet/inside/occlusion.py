@@ -7,8 +7,6 @@ Reference:
     M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,7 +20,8 @@ from dcfnet.errors import unknown
 from dcfnet.imagery.filters import mtf_filter
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.attribution import Images, Target
-from dcfnet.inside.hooks import as_used, replaced, resumed
+from dcfnet.inside.hooks import replaced, resumed
+from dcfnet.networks.base import as_used
 
 How = Literal["mean", "blurred"]
 HOW: tuple[How, ...] = ("mean", "blurred")
@@ -37,9 +36,6 @@ def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Samp
         how: What stands in its place. ``"mean"``: its mean, band by band. ``"blurred"``: itself,
             with the detail that a four times coarser sensor would keep (the MTF of the bands'
             average, see `dcfnet.imagery.wald`).
-
-    Raises:
-        ValueError: There is no such image, or no such stand-in.
     """
     if name not in Images._fields:
         raise ValueError(unknown("input", name, Images._fields))
@@ -79,10 +75,6 @@ def occlusion(
 
     Returns:
         target of the whole minus target with the cell covered, (B, cells, cells).
-
-    Raises:
-        ValueError: An image cannot be divided into so many cells, or there is no such part or
-            fill.
     """
     images = Images(*images)
     fills: dict[str, Callable[[Tensor], Tensor]] = {
@@ -138,9 +130,6 @@ def keyhole(
 
     Returns:
         (B, C, rows, columns) of the window.
-
-    Raises:
-        ValueError: The window or the margin cuts through an MS pixel.
     """
     edges = (rows.start, rows.stop, cols.start, cols.stop, margin)
     if any(edge % 4 for edge in edges):

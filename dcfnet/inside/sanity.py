@@ -6,8 +6,6 @@ Reference:
     K. Saenko, "RISE", BMVC 2018 (deletion and insertion).
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -24,9 +22,6 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
     Returns:
         From -1 to 1; NaN where one of the maps is constant, which puts no pixel before another.
-
-    Raises:
-        ValueError: The shapes differ.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
@@ -62,9 +57,6 @@ def randomised(
     Yields:
         The layer whose turn it was, and the network with this and all layers before it shuffled.
         It is the same object every time: use it before going on.
-
-    Raises:
-        AttributeError: The network has no such layer.
     """
     copied = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
@@ -99,23 +91,18 @@ def cascade(
             cam(*inputs)
             return {part: maps.signed.cpu().numpy() for part, maps in cam.maps().items()}
 
+    def alike(one: np.ndarray, other: np.ndarray) -> list[list[float]]:
+        """From (C, B, h, w) of either to (B, C)."""
+        images = zip(one.swapaxes(0, 1), other.swapaxes(0, 1), strict=True)
+        return [[rank_correlation(a, b) for a, b in zip(*pair, strict=True)] for pair in images]
+
     true = signed(model)
-    alike: dict[str, list[list[np.ndarray]]] = {part: [] for part in parts}
+    found: dict[str, list[list[list[list[float]]]]] = {part: [] for part in parts}
     for seed in seeds:
         steps = [signed(network) for _, network in randomised(model, order, seed=seed)]
-        for part, reference in true.items():
-            alike[part].append(
-                [
-                    np.array(
-                        [
-                            [rank_correlation(a, b) for a, b in zip(x, y, strict=True)]
-                            for x, y in zip(reference, step[part], strict=True)
-                        ]
-                    ).T
-                    for step in steps
-                ]
-            )
-    return {part: np.array(values) for part, values in alike.items()}
+        for part in parts:
+            found[part].append([alike(true[part], step[part]) for step in steps])
+    return {part: np.array(values) for part, values in found.items()}
 
 
 def evenness(
@@ -166,9 +153,6 @@ def deletion(
     Returns:
         shares: (steps + 1,), the share of pixels taken away, from 0 to 1.
         images: (steps + 1, C, H, W).
-
-    Raises:
-        ValueError: ``order`` does not fit the activations.
     """
     if order.shape != tuple(activations.shape[-2:]):
         raise ValueError(f"order must be {tuple(activations.shape[-2:])}, got {order.shape}")

@@ -4,8 +4,6 @@ What a network makes without a part says whether it *uses* the part. Whether a n
 only one that was trained without can say.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 
 from dcfnet.errors import unknown
 from dcfnet.inside.hooks import replaced
-from dcfnet.networks.bricks import PCFT, DynamicFusion
+from dcfnet.networks.bricks import PCFT
 from dcfnet.networks.dcfnet import REMOVABLE, DCFNet
 
 
@@ -42,9 +40,7 @@ def closed(model: nn.Module, part: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def switched_off(
-    model: DCFNet, names: str | Sequence[str], renormalise: bool = False
-) -> Iterator[DCFNet]:
+def switched_off(model: DCFNet, names: str | Sequence[str]) -> Iterator[DCFNet]:
     """The trained network without some of its parts, for the time of a ``with`` block.
 
     A PCFT gives way to the strided convolution of the next finer branch that it has inside, or
@@ -53,23 +49,15 @@ def switched_off(
     Args:
         model: Changed in place, and restored at the end, also after an error.
         names: Out of `dcfnet.networks.dcfnet.REMOVABLE`.
-        renormalise: Whether the other transfers of the same source share the weight of the one
-            that is switched off, as in a network built without it.
-
-    Raises:
-        ValueError: There is no removable part of that name.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     if wrong := [name for name in names if name not in REMOVABLE]:
         raise ValueError(unknown("removable part of DCFNet", wrong[0], REMOVABLE))
     with contextlib.ExitStack() as stack:
         for name in names:
-            if name.startswith("pcft"):
-                stack.enter_context(_pcft_off(model, name))
-                continue
-            stack.enter_context(replaced(model, {name: torch.zeros_like}))
-            if renormalise:
-                stack.enter_context(_share_off(model, name))
+            pcft = name.startswith("pcft")
+            off = _pcft_off(model, name) if pcft else replaced(model, {name: torch.zeros_like})
+            stack.enter_context(off)
         yield model
 
 
@@ -84,17 +72,3 @@ def _pcft_off(model: DCFNet, name: str) -> Iterator[None]:
         yield
     finally:
         pcft.plain, pcft.crossing = before
-
-
-@contextlib.contextmanager
-def _share_off(model: DCFNet, name: str) -> Iterator[None]:
-    fusion = model.get_submodule(name.split(".transfers.")[0])
-    assert isinstance(fusion, DynamicFusion)
-    source, target = (int(i) for i in name.rsplit(".", 1)[1].split("_to_"))
-    entry = fusion.present[target, source]
-    before = entry.clone()
-    try:
-        entry.zero_()
-        yield
-    finally:
-        entry.copy_(before)

@@ -1,7 +1,5 @@
 """A fused file measured: against a true one, or against the pair that it was made of."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -2,10 +2,14 @@
 
 SAM, ERGAS and PSNR come from ``torchmetrics``, whose definitions are the field's. It has no
 Q2n, and its SCC, D_s and spectral distortion are other quantities, so those are written here
-as the MATLAB toolbox defines them (Vivone et al., 2015, 2021). All take digital numbers.
+as the MATLAB toolbox defines them (Vivone et al., 2015, 2021).
+
+All take digital numbers: the truth ``gt``, the fused image ``fused`` and ``lms``, MS interpolated
+to PAN's grid, are (C, H, W), ``pan`` is (H, W). ``mask``, (H, W), is True where pixels count;
+without one all do.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,6 +24,9 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.filters import exp_upsample, filled, mtf_filter, reduce_pan
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.wald import Sample
+
+Judge = Callable[[np.ndarray, np.ndarray], float]
+"""Compares a truth and a fused image, (C, H, W) each."""
 
 BLOCK = 32
 """Side of the blocks over which Q and Q2n are averaged, in pixels."""
@@ -75,10 +82,6 @@ def sam(gt: np.ndarray, fused: np.ndarray) -> float:
 
     Pixels where either spectrum is all zero do not count (Yuhas et al., 1992).
 
-    Args:
-        gt: Truth, (C, H, W).
-        fused: Fused image, (C, H, W).
-
     Returns:
         Degrees, 0 is best; NaN if no pixel counts.
     """
@@ -93,12 +96,7 @@ def sam(gt: np.ndarray, fused: np.ndarray) -> float:
 
 
 def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:
-    """Relative dimensionless global error in synthesis (Wald, 2000).
-
-    Args:
-        gt: Truth, (C, H, W).
-        fused: Fused image, (C, H, W).
-        ratio: MS pixel size divided by PAN pixel size.
+    """Relative dimensionless global error in synthesis (Wald, 2000), of MS ``ratio`` times coarser.
 
     Returns:
         Per cent of the bands' means, scaled by 1/ratio; 0 is best. Infinite where a band of the
@@ -112,16 +110,7 @@ def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:
 
 
 def psnr(gt: np.ndarray, fused: np.ndarray, max_value: float = 2047) -> float:
-    """Peak signal-to-noise ratio over all bands, in decibels.
-
-    Args:
-        gt: Truth, (C, H, W).
-        fused: Fused image, (C, H, W).
-        max_value: The sensor's largest digital number.
-
-    Returns:
-        Decibels; infinite if the images are equal.
-    """
+    """Peak signal-to-noise ratio over all bands, in decibels; infinite if the images are equal."""
     gt, fused = _pair(gt, fused)
     if max_value > 1.5:
         _digital(gt, "the truth")
@@ -138,11 +127,6 @@ def _gradient(band: np.ndarray) -> np.ndarray:
 
 def scc(gt: np.ndarray, fused: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Spatial correlation coefficient: agreement of the images' Sobel gradients.
-
-    Args:
-        gt: Truth, (C, H, W).
-        fused: Fused image, (C, H, W).
-        mask: (H, W), True where gradients count; everywhere unless given.
 
     Returns:
         Between 0 and 1, 1 is best; NaN where an image has no gradient at all.
@@ -202,17 +186,12 @@ def _q2n_of_blocks(gt: np.ndarray, fused: np.ndarray) -> np.ndarray:
     return contrast * luminance
 
 
-def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
+def q2n(gt: np.ndarray, fused: np.ndarray) -> float:
     """Q2n, the hypercomplex quality index (Garzelli and Nencini, 2009): Q4, Q8, ...
 
     Images are rounded and clipped at 0, extended down and right to whole blocks by mirroring,
     and their bands filled up with zeros to a power of two. Blocks without data in both images
     do not count.
-
-    Args:
-        gt: Truth, (C, H, W).
-        fused: Fused image, (C, H, W).
-        block: Side of a block in pixels.
 
     Returns:
         Between 0 and 1, 1 is best; NaN if no block has data.
@@ -222,7 +201,7 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
     bands, h, w = gt.shape
     components = 1 << (bands - 1).bit_length()
     grow = ((0, components - bands), (0, 0), (0, 0))
-    to_blocks = ((0, 0), (0, -h % block), (0, -w % block))
+    to_blocks = ((0, 0), (0, -h % BLOCK), (0, -w % BLOCK))
 
     def prepare(image: np.ndarray) -> np.ndarray:
         whole = np.floor(np.maximum(image, 0) + 0.5)
@@ -231,12 +210,12 @@ def q2n(gt: np.ndarray, fused: np.ndarray, block: int = BLOCK) -> float:
     gt, fused = prepare(gt), prepare(fused)
     total, count = 0.0, 0
     # One row of blocks at a time: a whole scene would need gigabytes at once.
-    for top in range(0, gt.shape[1], block):
+    for top in range(0, gt.shape[1], BLOCK):
         strips = [
-            image[:, top : top + block]
-            .reshape(components, block, -1, block)
+            image[:, top : top + BLOCK]
+            .reshape(components, BLOCK, -1, BLOCK)
             .transpose(2, 1, 3, 0)
-            .reshape(-1, block * block, components)
+            .reshape(-1, BLOCK * BLOCK, components)
             for image in (gt, fused)
         ]
         data = strips[0].any(axis=(1, 2)) | strips[1].any(axis=(1, 2))
@@ -252,16 +231,7 @@ def d_lambda(
     """Spectral distortion D_lambda without a truth (Khan et al., 2009).
 
     The fused image, blurred as the sensor blurs MS, should be the interpolated MS:
-    D_lambda = 1 - Q2n(lms, blurred fused).
-
-    Args:
-        lms: MS interpolated to PAN's grid, (C, H, W).
-        fused: Fused image, (C, H, W).
-        sensor: Gives the MTF gains.
-        mask: (H, W), True where pixels count; everywhere unless given.
-
-    Returns:
-        Between 0 and 1, 0 is best.
+    D_lambda = 1 - Q2n(lms, blurred fused), between 0 and 1, 0 is best.
     """
     lms, fused = _pair(lms, fused)
     blurred = mtf_filter(fused, sensor.mtf_gains, sensor.ratio)
@@ -305,13 +275,7 @@ def d_s(
     """Spatial distortion D_s without a truth.
 
     Each band should resemble PAN as much after fusion as the interpolated MS band resembles a
-    PAN of its own resolution.
-
-    Args:
-        lms: MS interpolated to PAN's grid, (C, H, W).
-        fused: Fused image, (C, H, W).
-        pan: PAN, (H, W), H and W multiples of 4 and at least 32.
-        mask: (H, W), True where pixels count; everywhere unless given.
+    PAN of its own resolution. H and W are multiples of 4 and at least 32.
 
     Returns:
         0 is best. 2 at most: Q lies between -1 and 1, and bands may resemble PAN's negative.
@@ -333,14 +297,19 @@ def hqnr(lms: np.ndarray, fused: np.ndarray, pan: np.ndarray, sensor: Sensor) ->
     """Hybrid quality with no reference: (1 - D_lambda)(1 - D_s).
 
     1 is best. It is 0 or more unless D_s exceeds 1, where fusion turned PAN into its negative.
-
-    Args:
-        lms: MS interpolated to PAN's grid, (C, H, W).
-        fused: Fused image, (C, H, W).
-        pan: PAN, (H, W).
-        sensor: Gives the MTF gains.
     """
-    return (1 - d_lambda(lms, fused, sensor)) * (1 - d_s(lms, fused, pan))
+    return _without_truth(lms, fused, pan, sensor)["hqnr"]
+
+
+def _without_truth(
+    lms: np.ndarray,
+    fused: np.ndarray,
+    pan: np.ndarray,
+    sensor: Sensor,
+    mask: np.ndarray | None = None,
+) -> dict[str, float]:
+    spectral, spatial = d_lambda(lms, fused, sensor, mask), d_s(lms, fused, pan, mask)
+    return {"d_lambda": spectral, "d_s": spatial, "hqnr": (1 - spectral) * (1 - spatial)}
 
 
 def evaluate(sample: Sample, fused: np.ndarray, *, masked: bool = False) -> dict[str, float]:
@@ -368,16 +337,18 @@ def evaluate(sample: Sample, fused: np.ndarray, *, masked: bool = False) -> dict
     if masked and not sample.mask.all():
         return _evaluate_masked(sample, np.asarray(fused, np.float64))
     if sample.gt is None:
-        spectral = d_lambda(sample.lms, fused, sensor)
-        spatial = d_s(sample.lms, fused, sample.pan)
-        # A product of the two, which need not be measured again for it.
-        return {"d_lambda": spectral, "d_s": spatial, "hqnr": (1 - spectral) * (1 - spatial)}
+        return _without_truth(sample.lms, fused, sample.pan, sensor)
+    return {name: judge(sample.gt, fused) for name, judge in judges(sensor).items()}
+
+
+def judges(sensor: Sensor) -> dict[str, Judge]:
+    """The metrics that compare an image with its truth, by name."""
     return {
-        "sam": sam(sample.gt, fused),
-        "ergas": ergas(sample.gt, fused, sensor.ratio),
-        "q2n": q2n(sample.gt, fused),
-        "scc": scc(sample.gt, fused),
-        "psnr": psnr(sample.gt, fused, sensor.max_value),
+        "sam": sam,
+        "ergas": lambda gt, fused: ergas(gt, fused, sensor.ratio),
+        "q2n": q2n,
+        "scc": scc,
+        "psnr": lambda gt, fused: psnr(gt, fused, sensor.max_value),
     }
 
 
@@ -387,8 +358,7 @@ def _evaluate_masked(sample: Sample, fused: np.ndarray) -> dict[str, float]:
     fused, whole = filled(fused, mask), _in_whole_blocks(mask)
     if sample.gt is None:
         lms, pan = filled(sample.lms, mask), filled(sample.pan, mask)
-        spectral, spatial = d_lambda(lms, fused, sensor, whole), d_s(lms, fused, pan, whole)
-        return {"d_lambda": spectral, "d_s": spatial, "hqnr": (1 - spectral) * (1 - spatial)}
+        return _without_truth(lms, fused, pan, sensor, whole)
     truth = filled(np.asarray(sample.gt, np.float64), mask)
     pixels = truth[:, None, mask], fused[:, None, mask]
     return {

@@ -1,10 +1,8 @@
 """Tables of fusion methods by metric, and how sure a difference between two of them is."""
 
-from __future__ import annotations
-
 import contextlib
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -84,7 +82,7 @@ def shown(table: pd.DataFrame, caption: str = "", form: str = "{:.2f}", **column
 def by_block(
     sample: Sample,
     images: Mapping[str, np.ndarray],
-    judges: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] | None = None,
+    judges: Mapping[str, metrics.Judge] | None = None,
     size: int = 64,
 ) -> pd.DataFrame:
     """Metrics in every whole block of a sample.
@@ -99,23 +97,14 @@ def by_block(
     Returns:
         A row for each block, its index the block's ``row`` and ``column``; the columns are
         (judge, method), so that ``table["sam"]["EXP"]`` has EXP's SAM in each block.
-
-    Raises:
-        DataError: The sample has no truth.
     """
-    gt, sensor = sample.gt, sample.sensor
+    gt = sample.gt
     if gt is None:
         raise DataError(
             "blocks are compared with the truth, and this sample has none; pass one of "
             "reduced resolution"
         )
-    judges = judges or {
-        "sam": metrics.sam,
-        "ergas": lambda gt, image: metrics.ergas(gt, image, sensor.ratio),
-        "q2n": metrics.q2n,
-        "scc": metrics.scc,
-        "psnr": lambda gt, image: metrics.psnr(gt, image, sensor.max_value),
-    }
+    judges = judges or metrics.judges(sample.sensor)
     height, width = sample.shape
     boxes = {
         (row, column): np.s_[:, y : y + size, x : x + size]
@@ -149,8 +138,6 @@ def paired_difference(
     second: Sequence[float] | np.ndarray | pd.Series,
     *,
     groups: Sequence[int] | np.ndarray | pd.Index | None = None,
-    draws: int = 2000,
-    seed: int = 0,
 ) -> tuple[float, float, float]:
     """The mean of ``first - second`` over units, and the interval that 95 % of resamples give.
 
@@ -163,14 +150,9 @@ def paired_difference(
         first: A number per unit, for example per block.
         second: The same units, another method.
         groups: A number per unit; units with the same number are one group.
-        draws: Bootstrap resamples.
-        seed: Of the resampling.
 
     Returns:
         Mean difference, lower and upper end. All three are the mean where there is one group.
-
-    Raises:
-        ValueError: The two do not have one length, or there is no unit.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
@@ -191,9 +173,9 @@ def paired_difference(
         lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
         paired=True,
         vectorized=True,
-        n_resamples=draws,
+        n_resamples=2000,
         method="percentile",
-        rng=seed,
+        rng=0,
     ).confidence_interval
     return mean, float(interval.low), float(interval.high)
 
@@ -225,27 +207,18 @@ def styled_differences(blocks: pd.DataFrame, method: str, caption: str = "") -> 
     return headed(style, f"{caption}. {note}" if caption else note)
 
 
-def standing(table: pd.DataFrame, method: str, of: Sequence[str] = OF_THE_CLAIMS) -> str:
+def standing(table: pd.DataFrame, method: str) -> str:
     """Whether a method is the best of a table: which others are ahead of it, and by how much.
 
     Args:
         table: From `by_method`, with a row of that name.
         method: The method in question.
-        of: Keys of `METRICS`.
 
     Returns:
-        A sentence per metric, the first line whether it is the best in all of them.
-
-    Raises:
-        KeyError: The table has no such row.
-
-    Example:
-        >>> print(standing(pd.DataFrame({"sam": {"a": 2.0, "b": 3.0}}), "b", ["sam"]))
-        b is not the best in SAM.
-        SAM: 3.0000; behind a (by 1.0000).
+        A line that says whether it is the best in all of `OF_THE_CLAIMS`, and one for each of them.
     """
     lost, lines = [], []
-    for metric in of:
+    for metric in OF_THE_CLAIMS:
         heading, sign = METRICS[metric]
         name, ours = heading.split(" ")[0], table.loc[method, metric]
         gaps = (sign * (table[metric] - ours)).drop(method).sort_values(ascending=False)
@@ -257,7 +230,7 @@ def standing(table: pd.DataFrame, method: str, of: Sequence[str] = OF_THE_CLAIMS
         elif len(gaps):
             text += f"best, {-gaps.iloc[0]:.4f} ahead of {gaps.index[0]}"
         lines.append(text + ".")
-    names = ", ".join(METRICS[m][0].split(" ")[0] for m in of)
+    names = ", ".join(METRICS[m][0].split(" ")[0] for m in OF_THE_CLAIMS)
     first = (
         f"{method} is not the best in {', '.join(lost)}." if lost
         else f"{method} is the best in all of {names}."
@@ -266,10 +239,7 @@ def standing(table: pd.DataFrame, method: str, of: Sequence[str] = OF_THE_CLAIMS
 
 
 def with_lower_loss(
-    losses: Mapping[str, float],
-    table: pd.DataFrame,
-    method: str,
-    of: Sequence[str] = OF_THE_CLAIMS,
+    losses: Mapping[str, float], table: pd.DataFrame, method: str
 ) -> tuple[str, list[tuple[str, str, bool]]]:
     """Whether a method has better results than those whose training loss lies above its own.
 
@@ -280,21 +250,17 @@ def with_lower_loss(
         losses: Method to training loss; others in the table do not take part.
         table: From `by_method`.
         method: The method in question.
-        of: Keys of `METRICS`.
 
     Returns:
-        The verdict, and for each comparison the other method, the metric, and whether ``method``
-        is better.
-
-    Raises:
-        KeyError: ``losses`` or ``table`` lack the method, or the table one that has a loss.
+        The verdict, and for each comparison the other method, the metric out of `OF_THE_CLAIMS`,
+        and whether ``method`` is better.
     """
     ours = table.loc[method]
     compared = [
         (other, metric, bool(METRICS[metric][1] * (ours[metric] - table.loc[other, metric]) > 0))
         for other, loss in losses.items()
         if other != method and loss > losses[method]
-        for metric in of
+        for metric in OF_THE_CLAIMS
     ]
     better = sum(won for *_, won in compared)
     if not compared:

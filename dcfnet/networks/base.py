@@ -1,8 +1,8 @@
 """What all networks share: one signature, a check of their inputs, a copy for inference."""
 
-from __future__ import annotations
-
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.sensors import Sensor
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -57,9 +58,37 @@ class PansharpeningNetwork(nn.Module):
         return stored_channels_last(fast)
 
 
+@contextlib.contextmanager
+def as_used(model: nn.Module) -> Iterator[None]:
+    """Eval mode, and parameters that record no derivatives; afterwards all as it was."""
+    training = {module: module.training for module in model.modules()}
+    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        for parameter, mode in learned.items():
+            parameter.requires_grad_(mode)
+
+
 def stored_channels_last(model: M) -> M:
     """All weights, and with them the tensors between, are stored channels-last from now on."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def require_bands(model: PansharpeningNetwork, sensor: Sensor, instead: str = "") -> None:
+    """Requires a network for a sensor's number of bands; says what to pass instead.
+
+    Raises:
+        DataError: It is for another one.
+    """
+    if model.bands != sensor.n_bands:
+        raise DataError(
+            f"the network is for {model.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
+            + (instead or "one for as many bands, or dcfnet.networks.rebanded(model, ...)")
+        )
 
 
 def check_inputs(pan: Tensor, ms: Tensor, lms: Tensor, bands: int) -> None:

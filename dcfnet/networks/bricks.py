@@ -5,8 +5,6 @@ branch, and dynamic fusion, in which every branch goes to every branch by a tran
 in place, so a hook sees a value that stays. `dcfnet.networks.dcfnet` puts them together.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import OrderedDict
 from collections.abc import Collection

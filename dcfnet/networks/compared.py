@@ -5,8 +5,6 @@ Every convolution has a bias and keeps the size of its input, unless its line sa
 al., 2022) to the names here.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """What a network costs: its parameters and its operations."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -10,8 +10,6 @@ Reference:
     Sensing Pansharpening", ICCV 2021.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import asdict, dataclass

@@ -1,13 +1,11 @@
 """A network on a sample: digital numbers in, digital numbers out, in one pass."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
 from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.imagery.wald import Sample
-from dcfnet.networks.base import PansharpeningNetwork
+from dcfnet.networks.base import PansharpeningNetwork, as_used
 
 
 def fuse(model: PansharpeningNetwork, sample: Sample) -> np.ndarray:
@@ -26,11 +24,6 @@ def fuse(model: PansharpeningNetwork, sample: Sample) -> np.ndarray:
     Raises:
         DataError: The network was built for another number of bands.
     """
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            fused = model(*sample.inputs(next(model.parameters())))
-    finally:
-        model.train(training)
+    with as_used(model), torch.inference_mode():
+        fused = model(*sample.inputs(next(model.parameters())))
     return as_digital_numbers(fused[0], sample.sensor)

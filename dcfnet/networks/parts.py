@@ -4,8 +4,6 @@ A part is a module with a dotted name, under which a forward hook finds it. `DCF
 those of a network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal

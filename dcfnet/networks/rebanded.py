@@ -1,7 +1,5 @@
 """A trained network for another sensor: its first and last layers, taken over by wavelength."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 
@@ -9,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.networks.base import PansharpeningNetwork
+from dcfnet.networks.base import PansharpeningNetwork, require_bands
 from dcfnet.networks.registry import build_network
 
 
@@ -32,11 +29,7 @@ def rebanded(model: PansharpeningNetwork, source: Sensor, target: Sensor) -> Pan
     Raises:
         DataError: The network is for another number of bands than the source has.
     """
-    if model.bands != source.n_bands:
-        raise DataError(
-            f"the network is for {model.bands} bands, {source.title} has {source.n_bands}: pass "
-            "the sensor that it was trained for"
-        )
+    require_bands(model, source, "the sensor that it was trained for")
     if source.wavelengths == target.wavelengths:
         return copy.deepcopy(model)
     near, made = _nearest(source, target), _nearest(target, source)

@@ -1,7 +1,5 @@
 """The networks by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from dcfnet.errors import unknown

@@ -1,7 +1,5 @@
 """Weights on disk: written and read as safetensors, released checkpoints read from .pth."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -278,17 +276,13 @@ def _difference(
     return "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in lists if names)
 
 
-def load_released_folder(folder: str | Path | None = None) -> dict[str, PansharpeningNetwork]:
-    """All released WorldView-3 networks of a folder, in eval mode.
-
-    Args:
-        folder: Where the .pth files are; $DCFNET_RELEASED_WEIGHTS unless given.
+def load_released_folder() -> dict[str, PansharpeningNetwork]:
+    """All released WorldView-3 networks of the folder $DCFNET_RELEASED_WEIGHTS, in eval mode.
 
     Returns:
         "PNN, released" and so on to the network; nothing where there is no folder.
     """
-    folder = folder or os.environ.get("DCFNET_RELEASED_WEIGHTS")
-    models = (
-        [load_released(None, file) for file in sorted(Path(folder).glob("*.pth"))] if folder else []
-    )
+    folder = os.environ.get("DCFNET_RELEASED_WEIGHTS")
+    files = sorted(Path(folder).glob("*.pth")) if folder else []
+    models = [load_released(None, file) for file in files]
     return {f"{NETWORKS[model.name].title}, released": model for model in models}

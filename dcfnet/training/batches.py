@@ -1,7 +1,5 @@
 """Which patches make up each batch of training, and in which orientation and exposure."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator

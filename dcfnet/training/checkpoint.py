@@ -1,7 +1,5 @@
 """What stays of a training: its checkpoint, how it is taken up again, what is published of it."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -1,11 +1,8 @@
 """A network measured on patches with truth, with batch normalisation that fits its weights."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -15,11 +12,12 @@ from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import WV3, Sensor
 from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
+from dcfnet.networks.base import as_used
 from dcfnet.training.batches import Batch, Patches
 
 
 class _OfBatch(nn.Module):
-    """A network that is called with a batch, as ``update_bn`` calls it."""
+    """A network that is called with a batch, wherever that is, as ``update_bn`` calls it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -73,65 +71,50 @@ def evaluate_network(
     """
     check_patches(data=data)
     taken_by: Sensor = sensor or getattr(data, "sensor", None) or WV3
-    ratio, top = taken_by.ratio, taken_by.max_value
-    measures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "sam": metrics.sam,
-        "ergas": lambda gt, fused: metrics.ergas(gt, fused, ratio),
-        "psnr": lambda gt, fused: metrics.psnr(gt, fused, top),
-    }
-    if full:
-        measures |= {"q2n": metrics.q2n, "scc": metrics.scc}
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    values: dict[str, list[float]] = {"loss": [], **{name: [] for name in measures}}
+    judges, top = metrics.judges(taken_by), taken_by.max_value
+    if not full:
+        del judges["q2n"], judges["scc"]
+    values: dict[str, list[float]] = {"loss": [], **{name: [] for name in judges}}
     for start in range(0, len(data), batch_size):
         end = min(start + batch_size, len(data))
         batch: Batch = default_collate([data[i] for i in range(start, end)])
-        inputs = (batch[key].to(device) for key in ("pan", "ms", "lms"))
-        for gt, fused in zip(batch["gt"].double(), model(*inputs).cpu().double(), strict=True):
+        with as_used(model):
+            images = _OfBatch(model)(batch).cpu().double()
+        for gt, fused in zip(batch["gt"].double(), images, strict=True):
             loss = (gt - fused).square().mean().item()
             values["loss"].append(loss)
             if not math.isfinite(loss) or not gt.any():  # nothing to measure on
                 continue
-            images = (gt.numpy() * top, fused.numpy() * top)
-            for name, measure in measures.items():
-                values[name].append(measure(*images))
-    model.train(was_training)
+            pair = (gt.numpy() * top, fused.numpy() * top)
+            for name, judge in judges.items():
+                values[name].append(judge(*pair))
     return _means(values)
 
 
 @torch.no_grad()
-def evaluate_without_truth(
-    model: nn.Module, data: Patches, sensor: Sensor | None = None
-) -> dict[str, float]:
+def evaluate_without_truth(model: nn.Module, data: Patches) -> dict[str, float]:
     """Measure a network on patches at full resolution, which have no truth.
 
     Args:
         model: Called as ``model(pan, ms, lms)``, on the device where it is.
         data: Patches, of 32 pixels or more.
-        sensor: Gives the largest digital number and the MTF gains; that of the data, else
-            WorldView-3.
 
     Returns:
         ``d_lambda``, ``d_s`` and ``hqnr``: means over the patches with data.
     """
-    taken_by: Sensor = sensor or getattr(data, "sensor", None) or WV3
-    device, was_training = next(model.parameters()).device, model.training
-    model.eval()
+    sensor: Sensor = getattr(data, "sensor", WV3)
     values: dict[str, list[float]] = {"d_lambda": [], "d_s": [], "hqnr": []}
     for index in range(len(data)):  # such patches are large
-        patch = data[index]
-        inputs = [patch[key][None].to(device) for key in ("pan", "ms", "lms")]
-        images = [image[0].cpu().double() for image in (*inputs, model(*inputs))]
-        pan, ms, lms, fused = (image.numpy() * taken_by.max_value for image in images)
+        batch: Batch = default_collate([data[index]])
+        with as_used(model):
+            images = (batch["pan"], batch["ms"], batch["lms"], _OfBatch(model)(batch))
+        pan, ms, lms, fused = (i[0].cpu().double().numpy() * sensor.max_value for i in images)
         seen = lms.any(axis=0) & (pan[0] != 0)
         if not seen.any():
             continue
-        sample = Sample(None, ms, lms, pan[0], seen, taken_by)
+        sample = Sample(None, ms, lms, pan[0], seen, sensor)
         for name, value in metrics.evaluate(sample, fused, masked=True).items():
             values[name].append(value)
-    model.train(was_training)
     return _means(values)
 
 

@@ -5,8 +5,6 @@ of ``data/runs/learning_rates.csv``. A run that was interrupted, by whatever, go
 stopped, and one that is finished is left alone, so the command can be repeated at will.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

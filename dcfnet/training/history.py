@@ -48,11 +48,7 @@ class History:
         return len(self.rows)
 
     def __getitem__(self, column: str) -> np.ndarray:
-        """A column, (epochs,), float64; epochs are whole numbers.
-
-        Raises:
-            KeyError: There is no such column.
-        """
+        """A column, (epochs,), float64; epochs are whole numbers."""
         if column not in COLUMNS:
             raise KeyError(unknown("column", column, COLUMNS))
         return np.array([row[column] for row in self.rows], int if column == "epoch" else float)
@@ -69,8 +65,7 @@ class History:
     def optimal_epoch(self, patience: int = 100) -> int | None:
         """The first epoch whose next ``patience`` epochs bring no lower validation loss.
 
-        Returns:
-            The epoch, counted from 1; None if the run has not reached one yet.
+        None if the run has not reached one yet.
         """
         loss = self["valid_loss"]
         for i in range(len(loss) - patience):
@@ -80,15 +75,10 @@ class History:
 
     def write(self, path: str | Path) -> None:
         """Write a CSV file, complete or not at all. Numbers survive to the last bit."""
-        with written_whole(path) as temporary:
-            temporary.write_text(self._csv(), encoding="utf-8")
-
-    def _csv(self) -> str:
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(self.rows)
-        return text.getvalue()
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.rows)
 
     @classmethod
     def read(cls, path: str | Path) -> History:

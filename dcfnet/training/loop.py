@@ -7,8 +7,6 @@ All chance comes from the seed, the epoch and the place within it, so a run that
 resumed sees the same patches in the same order and orientation as one that never stopped.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import itertools

@@ -1,7 +1,5 @@
 """What a training asks of its machine: devices and processes, precision, memory, signals."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os
@@ -27,9 +25,6 @@ def accelerator_for(device: str, precision: str, accumulate: int) -> Accelerator
         device: ``"auto"`` or ``"cpu"``.
         precision: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the device is made for it.
         accumulate: Parts of a batch.
-
-    Raises:
-        ValueError: The device is another one.
     """
     if device not in ("auto", "cpu"):
         raise ValueError(unknown("device", device, ("auto", "cpu")))

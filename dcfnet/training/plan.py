@@ -1,7 +1,5 @@
 """The settings of a training, once: what decides its outcome."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -113,11 +111,6 @@ class Plan:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """The plan that a run's record states under ``settings``.
-
-        Raises:
-            KeyError: A setting is missing.
-            ValueError: Settings that cannot be.
-        """
+        """The plan that a run's record states under ``settings``."""
         told = {each.name: settings[each.name] for each in fields(cls)}
         return cls(**{**told, "schedule": told["schedule"].split(" ")[0]})

@@ -1,7 +1,5 @@
 """A training run on disk: its history, its checkpoint, its record, and who may write them."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
@@ -50,11 +48,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other processes out; the system ends this with the process, however it ends.
-
-        Raises:
-            RunError: Another process trains here.
-        """
+        """Keeps other processes out; the system ends this with the process, however it ends."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
@@ -79,11 +73,7 @@ class RunFolder:
             temporary.write_bytes(content.getbuffer())
 
     def load(self) -> dict[str, Any]:
-        """The state that was last saved, on the CPU.
-
-        Raises:
-            DataError: There is none, or the file is not a checkpoint of this trainer.
-        """
+        """The state that was last saved, on the CPU."""
         try:
             if not self.checkpoint.is_file():  # to open a pipe would wait for ever
                 raise ValueError("no file")

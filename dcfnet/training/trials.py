@@ -13,8 +13,6 @@ Learning rates: DCFNet has that of its paper. Every other network has the best o
 lowest validation loss over 40 epochs of fold 0: it shall not lose for want of a good one.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -119,10 +117,7 @@ def trials() -> dict[str, Trial]:
 
 
 def select(patterns: Iterable[str]) -> list[str]:
-    """The names of runs that match, in the order of the table.
-
-    Args:
-        patterns: Names, with ``*`` and ``?``, for example ``"fusionnet/*"``.
+    """The names of runs that match names with ``*`` and ``?``, in the order of the table.
 
     Raises:
         DataError: One of them matches nothing.

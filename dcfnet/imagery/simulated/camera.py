@@ -5,8 +5,6 @@ every band weighs the spectra by its own spectral response, PAN by a broad one t
 the bands equals; optics blur, noise comes on top, and whole digital numbers are counted.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from affine import Affine
 from scipy import fft

@@ -3,8 +3,6 @@
 Lengths are in metres; x runs east, y runs south, angles turn from x towards y.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, overload

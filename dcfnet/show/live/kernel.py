@@ -16,7 +16,7 @@ import traitlets
 from torch import Tensor
 
 from dcfnet.inside.gradcam import LayerMaps
-from dcfnet.inside.hooks import as_used
+from dcfnet.networks.base import as_used
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.live.trace import watched
 
