@@ -33,8 +33,6 @@ from dcfnet.networks import DCFNet, load_trained
 from dcfnet.paths import data_dir, is_file, written_whole
 from dcfnet.training.runs import read_run
 
-__all__ = ["main", "outdated"]
-
 SCENES = ("wv3-longmont", "wv2-longmont")
 METHODS = ("mtf-glp-fs", "bt-h")
 

@@ -24,24 +24,6 @@ from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
 from dcfnet.training.trials import COMPARED
 
-__all__ = [
-    "GROUPS",
-    "LENGTHS",
-    "RETRAINED",
-    "WIDTHS",
-    "agreement_of_maps",
-    "by_fold",
-    "classical_results",
-    "difference_by_fold",
-    "ended",
-    "histories",
-    "known",
-    "pairs",
-    "results_by_fold",
-    "same_fold",
-    "trainings",
-]
-
 Folder = str | Path | None
 """Of all runs; None is ``data/runs``."""
 

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.claims.trained import (
     BRANCHES,
     CHUNK,
     LAST_PCFT,
     Found,
-    Numbers,
     Trained,
     at_ms_size,
 )
 from dcfnet.inside.fields import effective_fields, field_radius, mean_field
 from dcfnet.inside.sanity import rank_correlation
 from dcfnet.inside.switches import switched_off
-
-__all__ = ["CROSSING", "SHARES", "radii", "texture"]
 
 SHARES = {"50 % of the field": 0.5, "90 % of the field": 0.9}
 PARTS = {f"branch {i}": name for i, name in enumerate(BRANCHES)} | {"output": "head.out"}

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.claims.tail import after_branches, after_stage2, in_chunks
 from dcfnet.inside.claims.trained import BRANCHES, Found, Trained, ergas
 from dcfnet.inside.switches import switched_off
 from dcfnet.networks.dcfnet import REMOVABLE
 
-__all__ = ["TRANSFERS", "cooperation", "errors"]
-
 TRANSFERS = tuple(name for name in REMOVABLE if ".transfers." in name)
 """All transfers between branches."""
 
 
-def errors(each: Trained, without: Sequence[str] = ()) -> npt.NDArray[np.float64]:
+def errors(each: Trained, without: Sequence[str] = ()) -> Numbers:
     """ERGAS of each patch, (B,), as trained or with parts switched off.
 
     Args:

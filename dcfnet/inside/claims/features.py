@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, uniform_filter
@@ -13,13 +12,11 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcfnet.inside.cams import Hook, transfer_part
+from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.claims.trained import BRANCHES, FUSED, Found, Trained
 from dcfnet.networks import DCFNet
 from dcfnet.networks.bricks import Head, Transfer
 
-__all__ = ["detail", "explained", "feature_means", "shifted", "surroundings"]
-
-Numbers = npt.NDArray[np.float64]
 HOOKS: dict[Hook, str] = {
     "arrives": "as they arrive",
     "last convolution": "at their last convolution",

@@ -19,12 +19,9 @@ from dcfnet.inside.claims.committed import (
 )
 from dcfnet.inside.claims.context import SHARES
 from dcfnet.inside.claims.measured import Key, Measured, Values
-from dcfnet.inside.claims.rule import Check, Finding
-from dcfnet.inside.claims.trained import Numbers
+from dcfnet.inside.claims.rule import Check, Finding, Numbers
 from dcfnet.inside.claims.training import better_results, lower_loss, optimal_epoch
 from dcfnet.training.trials import COMPARED
-
-__all__ = ["FURTHER", "findings"]
 
 FURTHER = 0.05
 """By how much at least a branch must see further: more than the noise of the draws."""

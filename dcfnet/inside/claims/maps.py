@@ -6,21 +6,25 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
 from dcfnet.inside.cams import transfer_part
+from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.claims.tail import after_branches, head_of
-from dcfnet.inside.claims.trained import BRANCHES, FUSED, LAST_PCFT, Found, Trained, at_ms_size
+from dcfnet.inside.claims.trained import (
+    BRANCHES,
+    FUSED,
+    LAST_PCFT,
+    Found,
+    Trained,
+    at_ms_size,
+)
 from dcfnet.inside.sanity import rank_correlation
 from dcfnet.inside.switches import closed
 
-__all__ = ["agreement", "influence", "likeness", "similar_maps", "without_first"]
-
-Numbers = npt.NDArray[np.float64]
 PAIRS = ((0, 1), (0, 2), (1, 2))
 PLACES = {"at the last PCFT": LAST_PCFT, "after the last fusion": FUSED}
 READINGS = {"after": "ReLU after the sum", "before": "ReLU before it", "features": "feature maps"}

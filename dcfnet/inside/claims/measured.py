@@ -26,29 +26,13 @@ from dcfnet.inside.claims.context import CROSSING, radii, texture
 from dcfnet.inside.claims.cooperation import cooperation, errors
 from dcfnet.inside.claims.features import detail, feature_means, surroundings
 from dcfnet.inside.claims.maps import influence, similar_maps
-from dcfnet.inside.claims.trained import Found, Numbers, Patches, Trained, take_patches
+from dcfnet.inside.claims.rule import Numbers
+from dcfnet.inside.claims.trained import Found, Patches, Trained, take_patches
 from dcfnet.measure.metrics import evaluate
 from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.networks import DCFNet, PansharpeningNetwork, load_trained
 from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import written_whole
-
-__all__ = [
-    "AGREEMENT",
-    "CLASSICAL",
-    "FILE",
-    "Key",
-    "Measured",
-    "Values",
-    "change",
-    "classical",
-    "fold_of",
-    "hash_of_weights",
-    "look_into",
-    "measure",
-    "read_measured",
-    "without_ms",
-]
 
 FILE = "claims.csv"
 CLASSICAL = "classical.csv"

@@ -23,22 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binom
 
-__all__ = [
-    "CHANCE",
-    "LEAST",
-    "Check",
-    "Effects",
-    "Finding",
-    "Outcome",
-    "Verdict",
-    "chances",
-    "listed",
-    "summary",
-]
-
 Outcome = Literal["holds", "fails", "open", "too few"]
 Verdict = Literal["supported", "not supported", "mixed", "cannot be tested here"]
-Effects = Mapping[str, npt.NDArray[np.float64]]
+Numbers = npt.NDArray[np.float64]
+Effects = Mapping[str, Numbers]
 """By the name of a training, its effect on each patch; one number where there are no patches."""
 
 CHANCE = 1 / 8
@@ -65,7 +53,7 @@ class Check:
     again: Effects = field(default_factory=dict)
 
     @property
-    def of_trainings(self) -> npt.NDArray[np.float64]:
+    def of_trainings(self) -> Numbers:
         """The effect of each training: the median over its patches."""
         return _medians(self.effects)
 
@@ -186,11 +174,11 @@ class Finding:
         return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _medians(effects: Effects) -> npt.NDArray[np.float64]:
+def _medians(effects: Effects) -> Numbers:
     return np.array([np.median(each) for each in effects.values()], np.float64)
 
 
-def _outcome(effects: npt.NDArray[np.float64]) -> Outcome:
+def _outcome(effects: Numbers) -> Outcome:
     """Of a check, from the effect of each training."""
     count, yes = len(effects), int((effects > 0).sum())
     if count < LEAST:

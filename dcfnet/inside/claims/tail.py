@@ -9,8 +9,6 @@ from torch import Tensor
 
 from dcfnet.inside.claims.trained import CHUNK, Trained
 
-__all__ = ["after_branches", "after_stage2", "head_of", "in_chunks"]
-
 
 @torch.no_grad()
 def in_chunks(function: Callable[..., Tensor], *images: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,26 +16,12 @@ from dcfnet.imagery.sensors import Sensor
 from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.cams import transfer_part
+from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.gradcam import GradCAM, LayerMaps
 from dcfnet.inside.hooks import kept
 from dcfnet.measure import metrics
 from dcfnet.networks import DCFNet
 
-__all__ = [
-    "BRANCHES",
-    "CHUNK",
-    "FUSED",
-    "LAST_PCFT",
-    "Found",
-    "Numbers",
-    "Patches",
-    "Trained",
-    "at_ms_size",
-    "ergas",
-    "take_patches",
-]
-
-Numbers = npt.NDArray[np.float64]
 Found = dict[tuple[str, str], Numbers]
 """By what is checked and the reading of the claim, the effect on each patch, (B,)."""
 
@@ -112,7 +97,7 @@ def at_ms_size(maps: Tensor, patches: Patches) -> Tensor:
     return F.adaptive_avg_pool2d(maps, (height, width))
 
 
-def ergas(fused: Tensor, patches: Patches) -> npt.NDArray[np.float64]:
+def ergas(fused: Tensor, patches: Patches) -> Numbers:
     """ERGAS of each fused patch, (B,)."""
     made, truth = (as_digital_numbers(x, patches.sensor) for x in (fused, patches.gt))
     ratio = patches.sensor.ratio

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from dcfnet.inside.claims.rule import Check, Finding
+from dcfnet.inside.claims.rule import Check, Finding, Numbers
 from dcfnet.measure.tables import METRICS, OF_THE_CLAIMS
 from dcfnet.networks import NETWORKS
 from dcfnet.training.runs import Run
-
-__all__ = [
-    "PAPER_STEPS",
-    "better_results",
-    "lower_loss",
-    "optimal_epoch",
-]
 
 PAPER_STEPS = 9714 // 32
 """Whole batches of 32 in an epoch of the paper, which has 9,714 training patches."""
@@ -65,7 +57,7 @@ def lower_loss(ours: Mapping[int, Run], others: Runs) -> Finding:
     )
 
 
-def _smooth(losses: npt.NDArray[np.float64], epochs: int = 5) -> npt.NDArray[np.float64]:
+def _smooth(losses: Numbers, epochs: int = 5) -> Numbers:
     return np.convolve(losses, np.ones(epochs) / epochs, "valid")
 
 
