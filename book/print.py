@@ -43,7 +43,7 @@ PREPARE = """() => {
     }
   }
 }"""
-READY = """() => [...document.querySelectorAll(".dcf-view")]
+READY = """() => [...document.querySelectorAll(".dcf-view, .dcf-live")]
   .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
 DRAWN = """() => new Promise((done) =>
   requestAnimationFrame(() => requestAnimationFrame(done)))"""

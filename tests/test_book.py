@@ -42,7 +42,7 @@ CONTRAST = """(view) => {
 
 def wait_for_views(page):
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.dcf-view')]"
+        "() => [...document.querySelectorAll('.dcf-view, .dcf-live')]"
         ".every((view) => ['ready', 'failed'].includes(view.dataset.state))",
         timeout=20_000,
     )

@@ -74,6 +74,7 @@ def show_maps(
     attribution: str = "",
     columns: int | None = None,
     width: float = 9.0,
+    letters: float = 9.0,
 ) -> Figure:
     """Maps of numbers in a row or grid.
 
@@ -90,6 +91,8 @@ def show_maps(
         attribution: The scene's line, set small below.
         columns: How many stand beside each other; all by default.
         width: Width of the figure in inches.
+        letters: Size of titles in points. A phone shows a figure half as wide as it is: 14 can be
+            read there.
     """
     several = {title: list(each) if rows else [np.asarray(each)] for title, each in maps.items()}
     cells = [
@@ -101,14 +104,16 @@ def show_maps(
     h, w = cells[0][1].shape[:2]
     room = 0.8 if label else 0.0  # inches, for the scale
     count = -(-len(cells) // columns)
-    height = count * ((width - room) / columns * h / w + 0.3)
+    above = letters / 30  # for titles, which stand over the first of several rows alone
+    height = count * (width - room) / columns * h / w
+    height += above + 0.1 * count if rows else above * count
     figure, grid = plt.subplots(
         count, columns, figsize=(width, height), squeeze=False, layout="constrained"
     )
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
     for axes, row in zip(grid[:, 0], rows, strict=False):
-        axes.set_ylabel(row, fontsize=9)
+        axes.set_ylabel(row, fontsize=letters)
     numbers = [values.ravel() for _, values in cells if values.ndim == 2]
     for axes, (title, values) in zip(grid.flat, cells, strict=False):
         compared = np.concatenate(numbers) if label else values
@@ -116,7 +121,7 @@ def show_maps(
         high = float(np.nanquantile(compared, 0.995)) if vmax is None else vmax
         high = max(high, low + 1e-12)  # a map may be 0 everywhere
         shown = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=letters)
         if pixels:
             count_pixels(axes, values.shape)
     if label:

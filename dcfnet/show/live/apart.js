@@ -1,23 +1,20 @@
 // Taking DCFNet apart: a patch, a region, bands, a part, and gates that close. See apart.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, decoded, quantile, palettes, natural, fill, runner, latest,
+  const { element, chooser, buttons, fold, quantile, palettes, natural, fill, runner, latest, busily,
     alteredPan, alteredMs, ergas, errorOf, regionTools } = root.dcfnetPages;
 
   // --- The piece ------------------------------------------------------------------------------
 
   function mount(body, data, live) {
-    const { sensor, discoveries } = data;
+    const { sensor, patches, discoveries } = data;
     const tables = palettes(data.colours);
-    const patches = Object.fromEntries(Object.entries(data.patches).map(([name, images]) =>
-      [name, Object.fromEntries(Object.entries(images).map(([k, v]) => [k, decoded(v)]))]));
-    const names = Object.keys(patches);
     const state = { patch: data.where, part: data.first, band: `${sensor.rgb[0]}`,
       pan: "as it is", ms: "as it is", gates: {}, error: "error", relu: "after" };
     const size = patches[data.where].pan.shape;
-    let [net, network, fused, plain] = [null, "", decoded(data.shown.fused), null];
-    let found = { ...data.shown.found, part: state.part, ...Object.fromEntries(["alpha", "features",
-      "signed", "after", "before"].map((key) => [key, decoded(data.shown.found[key]).data])) };
+    let [net, network, fused, plain] = [null, "", data.shown.fused, null];
+    let found = { part: state.part, shape: data.shown.shape, ...Object.fromEntries(
+      Object.entries(data.shown.maps).map(([key, map]) => [key, map.data])) };
 
     // Panels: fused, error, features, map.
     const readout = element("p", { class: "dcf-words dcf-readout" },
@@ -39,7 +36,7 @@
 
     // Controls.
     const chosen = {
-      patch: chooser("Patch", Object.fromEntries(names.map((name) => [name, name])), state.patch,
+      patch: chooser("Patch", Object.keys(patches), state.patch,
         (value) => change({ patch: value })),
       part: chooser("Part", data.parts, state.part, (value) => change({ part: value })),
       band: chooser("Band", { ...Object.fromEntries(sensor.bands.map((band, i) =>
@@ -99,8 +96,7 @@
         return draw();
       }
       const images = patches[state.patch];
-      body.setAttribute("aria-busy", "true");
-      try {
+      await busily(body, run, async () => {
         const options = { maximum: sensor.maximum };
         if (plain === null) {
           plain = await net.fuse(images.pan, images.ms, images.lms, options);
@@ -116,10 +112,7 @@
         const answer = await net.maps(bands, region.mask, [state.part]);
         found = { ...answer.layers[state.part], part: state.part,
           seconds: [fused.seconds, answer.seconds] };
-      } catch (error) {
-        run.say(error.message);
-      }
-      body.removeAttribute("aria-busy");
+      });
       return draw();
     });
 
@@ -248,24 +241,22 @@
     }
 
     // --- The whole ---
-    const run = runner(Object.fromEntries(Object.keys(data.networks).map((name, i) => [name,
-      i === 0 ? "Run DCFNet here" : "or a quarter of its width"])), async (loaded, name) => {
+    const run = runner(data.networks, async (loaded, name) => {
       [net, network, plain, stale] = [loaded, name, null, true];
       look.disabled = false;
       told.textContent = "";
       await refresh();
-      run.say(`${data.networks[name]}: fused in ${found.seconds[0].toFixed(2)} s, a map in ${
+      run.say(`${data.sizes[name]}: fused in ${found.seconds[0].toFixed(2)} s, a map in ${
         found.seconds[1].toFixed(2)} s.`);
     }, live);
-    const passFold = element("details", {}, element("summary", {}, "Change what enters and what "
-      + "passes"), element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label),
-      passes, element("button", { type: "button", onclick: () => change({ pan: "as it is",
-        ms: "as it is", gates: {} }) }, "All as it is"));
-    const mapFold = element("details", {}, element("summary", {}, "How the map is made, and its "
-      + "weights"), element("div", { class: "dcf-controls" }, chosen.relu.label),
+    const passFold = fold("Change what enters and what passes",
+      element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label), passes, 
+      element("button", { type: "button",
+        onclick: () => change({ pan: "as it is", ms: "as it is", gates: {} }) }, "All as it is"));
+    const mapFold = fold("How the map is made, and its weights",
+      element("div", { class: "dcf-controls" }, chosen.relu.label),
       element("figure", {}, alphaWords, alphas));
-    const drawFold = element("details", {}, element("summary", {}, "Choose the part in a drawing of "
-      + "the network"), drawing);
+    const drawFold = fold("Choose the part in a drawing of the network", drawing);
     body.append(run.box,
       element("div", { class: "dcf-find" }, chips.group, asked, look, told),
       element("div", { class: "dcf-controls" }, chosen.patch.label, chosen.part.label,

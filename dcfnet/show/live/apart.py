@@ -189,9 +189,12 @@ def apart(
     data = {
         "sensor": of_sensor(first.sensor, limits),
         "colours": colours(),
-        "networks": {
-            name: f"{count_parameters(models[name]) / 1e6:.1f} million parameters"
-            for name in offered
+        "networks": dict(
+            zip(offered, ("Run DCFNet here", "or a quarter of its width"), strict=False)
+        ),
+        "sizes": {
+            name: f"{count_parameters(model) / 1e6:.1f} million parameters"
+            for name, model in models.items()
         },
         "patches": {name: _patch(patch) for name, patch in patches.items()},
         "shown": _shown(model, first),
@@ -225,8 +228,8 @@ def _shown(model: DCFNet, patch: Sample) -> dict[str, Any]:
     }
     return {
         "fused": coded(fuse(model, patch).round()),
-        "found": {"shape": list(found.activations.shape[1:])}
-        | {name: coded(each, float(each.abs().max()) / 32767) for name, each in maps.items()},
+        "shape": found.activations.shape[1:],
+        "maps": {name: coded(m, float(m.abs().max()) / 32767) for name, m in maps.items()},
     }
 
 

@@ -1,13 +1,12 @@
 // The first page: coarse colours left of a curtain, the fused image right of it. See curtain.py.
 "use strict";
 ((root) => {
-  const { element, buttons, decoded, natural, runner } = root.dcfnetPages;
+  const { MOVES, element, buttons, capture, within, natural, runner } = root.dcfnetPages;
   const NAMES = ["branch 0, full resolution", "branch 1, half", "branch 2, a quarter"];
   const COLOURS = ["#3f78c9", "#12939a", "#c47f0a"]; // as in dcfnet/show/diagram.py
 
   function mount(body, data) {
-    const { sensor, words } = data;
-    const branches = decoded(data.branches);
+    const { sensor, words, branches } = data;
     const [, rows, cols] = branches.shape;
     const coarse = element("img", { class: "dcf-coarse", src: data.coarse, draggable: "false",
       alt: "The colours as the satellite took them, in pixels four times as large as PAN's." });
@@ -28,8 +27,7 @@
       line.style.left = `${share}%`;
       slider.value = share;
     }
-    const chips = buttons("Right of the curtain", Object.fromEntries(
-      Object.keys(data.pictures).map((name) => [name, name])), "DCFNet", show);
+    const chips = buttons("Right of the curtain", Object.keys(data.pictures), "DCFNet", show);
     function show(name) {
       live.hidden = name !== "here";
       fine.hidden = name === "here";
@@ -45,11 +43,11 @@
     const shareAt = (event) => {
       const box = stage.getBoundingClientRect();
       return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]
-        .map((part) => Math.min(Math.max(part, 0), 0.9999));
+        .map((part) => within(part, 0.9999));
     };
     stage.addEventListener("pointerdown", (event) => {
       began = event.clientX;
-      try { stage.setPointerCapture(event.pointerId); } catch { /* no pointer, in a test */ }
+      capture(stage, event);
     });
     stage.addEventListener("pointermove", (event) => {
       if (began !== null && Math.abs(event.clientX - began) > 4) began = -1e6;
@@ -61,11 +59,9 @@
     });
     stage.addEventListener("pointercancel", () => { began = null; });
     stage.addEventListener("keydown", (event) => {
-      const moves = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
-      if (!(event.key in moves)) return;
-      const [dx, dy] = moves[event.key];
-      const within = (value) => Math.min(Math.max(value, 0), 0.9999);
-      ask(within(place[0] + dx / cols), within(place[1] + dy / rows));
+      if (!(event.key in MOVES)) return;
+      const [dy, dx] = MOVES[event.key];
+      ask(within(place[0] + dx / cols, 0.9999), within(place[1] + dy / rows, 0.9999));
       event.preventDefault();
     });
     stage.setAttribute("tabindex", "0");
@@ -112,11 +108,9 @@
       more.hidden = false;
     }
 
-    const run = runner(Object.fromEntries(data.networks.map((name) => [name, name === "paper"
-      ? "or the paper's width" : "Run the network here"])), async (net, name) => {
+    const run = runner(data.networks, async (net, name) => {
       const began_ = performance.now();
-      const pair = [data.pan, data.ms].map(decoded);
-      const fused = await net.fuseWhole(...pair, { maximum: sensor.maximum,
+      const fused = await net.fuseWhole(data.pan, data.ms, { maximum: sensor.maximum,
         onProgress: ({ done, total }) => run.say(`Fusing: ${done} of ${total} tiles`) });
       natural(live, fused, sensor);
       const seconds = ((performance.now() - began_) / 1000).toFixed(1);

@@ -101,7 +101,7 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
         "pan": coded(part.pan),
         "ms": coded(part.ms),
         "chapter": chapter,
-        "networks": list(models),
+        "networks": {"narrow": "Run the network here", "paper": "or the paper's width"},
     }
     return LivePage(
         "curtain",

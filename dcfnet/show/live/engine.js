@@ -266,7 +266,7 @@
     Object.fromEntries(Object.entries(tile).map(([key, value]) => [key, factor * value]));
 
   // A window of an image and a margin around it; beyond the image its border is repeated.
-  function cut({ data, shape }, row, col, margin) {
+  function cut({ data, shape }, row, col, margin = 0) {
     const [height, width] = shape.slice(-2);
     const [rows, cols] = [row, col].map((tile) => tile.stop - tile.start + 2 * margin);
     const channels = data.length / (height * width);
@@ -278,7 +278,7 @@
       const line = (k * height + inside(row.start - margin + y, height)) * width;
       for (const x of xs) out[at++] = data[line + x];
     }
-    return out;
+    return { data: out, shape: [...shape.slice(0, -2), rows, cols] };
   }
 
   // Where a tile's result has data: in MS and in PAN. Null stands for everywhere.
@@ -286,8 +286,8 @@
     if (!masks.ms && !masks.pan) return null;
     const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
     const shape = [height / RATIO, width / RATIO];
-    const coarse = masks.ms && cut({ data: masks.ms, shape }, row, col, 0);
-    const fine = masks.pan && cut({ data: masks.pan, shape: [height, width] }, y, x, 0);
+    const coarse = masks.ms && cut({ data: masks.ms, shape }, row, col).data;
+    const fine = masks.pan && cut({ data: masks.pan, shape: [height, width] }, y, x).data;
     const wide = x.stop - x.start;
     return Uint8Array.from({ length: (y.stop - y.start) * wide }, (_, i) => {
       const at = Math.floor(Math.floor(i / wide) / RATIO) * (wide / RATIO)
@@ -303,15 +303,15 @@
       start: Math.max(0, start - margin),
       stop: Math.min(image.shape.at(axis - 2), stop + margin),
     }));
-    const shape = [rows.stop - rows.start, cols.stop - cols.start];
-    const data = cut(image, rows, cols, 0);
-    if (mask) fill(data, cut({ data: mask, shape: image.shape.slice(-2) }, rows, cols, 0), shape);
+    const part = cut(image, rows, cols);
+    if (mask) fill(part, cut({ data: mask, shape: image.shape.slice(-2) }, rows, cols).data);
     const inside = (tile, wide) => ({ start: tile.start - wide.start, stop: tile.stop - wide.start });
-    return cut({ data, shape }, inside(row, rows), inside(col, cols), margin);
+    return cut(part, inside(row, rows), inside(col, cols), margin).data;
   }
 
   // Of several values that are equally near the one furthest left, then furthest up, as SciPy's.
-  function fill(data, mask, [height, width]) {
+  function fill({ data, shape }, mask) {
+    const [height, width] = shape.slice(-2);
     if (mask.every((valid) => valid) || !mask.some((valid) => valid)) return;
     const size = height * width;
     const near = new Int32Array(size).fill(-1); // the nearest row with data in the same column
@@ -340,7 +340,7 @@
 
   const widened = (image) => {
     const [row, col] = image.shape.slice(-2).map((stop) => ({ start: 0, stop }));
-    return cut(image, row, col, FILTER_MARGIN);
+    return cut(image, row, col, FILTER_MARGIN).data;
   };
 
   function paste(out, [height, width], tile, row, col) {
@@ -356,7 +356,7 @@
   const live = {
     offers: {},
     megabytes: (name) => sum(missing(name).map(size)) / 1e6,
-    unsupported, load, close, script,
+    unsupported, load, close, script, cut,
     receive: (name, index, text) => { (pieces[name] ??= [])[index] = text; },
   };
   root.dcfnetLive = live;

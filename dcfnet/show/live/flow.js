@@ -1,8 +1,8 @@
 // A fusion or a PCFT as a flow of maps, joined by ribbons as wide as what they carry. See flow.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, decoded, quantiles, ends, palettes, composite, coloured, fill,
-    pointed, panel, runner, latest, regionTools } = root.dcfnetPages;
+  const { element, chooser, buttons, fold, quantiles, ends, palettes, composite, coloured, fill,
+    pointed, panel, runner, latest, busily, regionTools } = root.dcfnetPages;
   const SVG = "http://www.w3.org/2000/svg";
   const OUT = { l: [-1, 0], r: [1, 0], t: [0, -1], b: [0, 1] };
 
@@ -15,12 +15,7 @@
     const tables = palettes(data.colours);
     const state = { patch: data.first, show: `${sensor.rgb[0]}`, scale: "own", reading: "signed",
       hook: "arrives", look: "0", part: data.chosen };
-    const stored = new Map(); // of what has come with the page, what has been needed
-    function decodedOnce(map) {
-      if (!stored.has(map)) stored.set(map, decoded(map));
-      return stored.get(map);
-    }
-    const size = decoded(data.patches[state.patch].pan).shape;
+    const size = data.patches[state.patch].pan.shape;
     let net = null;
     let fused = ""; // the patch that the network has seen last
     let found = {}; // by part: channels, shape, features, and maps of the bands that are asked for
@@ -41,19 +36,18 @@
       const maps = asked();
       if (!region.mask && state.reading !== "before") {
         found = Object.fromEntries(Object.entries(data.patches[state.patch].maps).map(([part, it]) => {
-          const { shape, data: features } = decodedOnce(it.features);
-          const summed = (bands) => bands.map((band) => decodedOnce(it.signed[band]).data)
+          const { shape, data: features } = it.features;
+          const summed = (bands) => bands.map((band) => it.signed[band].data)
             .reduce((one, other) => one.map((value, i) => value + other[i]));
           return [part, { channels: it.channels, shape, features, maps: maps.map(summed) }];
         }));
         return draw();
       }
       if (!net) return run.say("Load the network: it answers then.");
-      body.setAttribute("aria-busy", "true");
-      try {
+      await busily(body, run, async () => {
         const { pan, ms, lms } = data.patches[state.patch];
         if (fused !== state.patch) {
-          await net.fuse(decoded(pan), decoded(ms), decoded(lms), { maximum: sensor.maximum });
+          await net.fuse(pan, ms, lms, { maximum: sensor.maximum });
           fused = state.patch;
         }
         const parts = [...new Set(nodes.flatMap(({ part, last }) => (last ? [part, last] : [part])))];
@@ -68,10 +62,7 @@
             maps: answers.map(({ layers }) => layers[part][key]) }];
         }));
         run.say(`The network has answered in ${answers[0].seconds.toFixed(2)} s.`);
-      } catch (error) {
-        run.say(error.message);
-      }
-      body.removeAttribute("aria-busy");
+      });
       return draw();
     });
 
@@ -292,8 +283,7 @@
       drawChosen();
     }
     const region = regionTools([large.image, large.features, large.map], size, () => refresh());
-    const names = Object.keys(data.patches);
-    const patch = chooser("Patch", Object.fromEntries(names.map((name) => [name, name])), state.patch,
+    const patch = chooser("Patch", Object.keys(data.patches), state.patch,
       (value) => change({ patch: value }));
     const show = chooser("Shown", { ...Object.fromEntries(sensor.bands.map((band, i) =>
       [`${i}`, `map of band ${i + 1}, ${band}`])), all: "map of all bands, summed",
@@ -313,7 +303,7 @@
       if (region.mask || state.reading === "before") await refresh();
     }, live);
     const legend = element("p", { class: "dcf-words" });
-    const more = element("details", {}, element("summary", {}, "Another region, another reading"),
+    const more = fold("Another region, another reading",
       run.box, region.group, region.hint, element("div", { class: "dcf-controls" }, reading.label,
         ...(nodes.some(({ last }) => last) ? [hook.label] : []), look.label));
     body.append(element("div", { class: "dcf-controls" }, patch.label, show.label, scale.group),

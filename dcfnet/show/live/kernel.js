@@ -1,6 +1,5 @@
 // The network of a piece of a page in JupyterLab: the kernel, asked by messages. See kernel.py.
-function render({ model, el }) {
-  const pages = window.dcfnetPages;
+async function render({ model, el }) {
   const waiting = new Map(); // questions that the kernel has not answered
   let asked = 0;
 
@@ -46,12 +45,8 @@ function render({ model, el }) {
   };
 
   el.innerHTML = model.get("html");
-  const node = el.querySelector(".dcf-live");
-  node.dataset.state = "ready";
-  const live = { place: "in the kernel", unsupported: () => "", megabytes: () => 0,
-    load: async (name) => network(name) };
-  pages.kinds[node.dataset.kind](node.querySelector(".dcf-live-body"),
-    JSON.parse(node.querySelector(".dcf-live-data").textContent), live);
+  await window.dcfnetPages.mount(el.querySelector(".dcf-live"), { place: "in the kernel",
+    unsupported: () => "", megabytes: () => 0, load: async (name) => network(name) });
 }
 
 export default { render };

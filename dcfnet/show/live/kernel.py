@@ -20,20 +20,27 @@ from dcfnet.networks.base import as_used
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.live.trace import watched
 
-__all__ = ["Answers", "KernelPage"]
+__all__ = ["KernelPage"]
 
 
-class Answers:
-    """Networks that answer as those in pages do (worker.js).
+class KernelPage(anywidget.AnyWidget):
+    """A piece of a page as a widget whose questions the kernel answers, as worker.js does in pages.
 
     Args:
+        html: The piece.
+        scripts: What draws it.
         models: By the names under which pages load them.
     """
 
-    def __init__(self, models: Mapping[str, DCFNet]) -> None:
+    html = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, html: str, scripts: str, models: Mapping[str, DCFNet]) -> None:
+        self._esm = scripts
+        super().__init__(html=html)
         self.models = models
         self._fused = torch.empty(0)
         self._kept: dict[str, Tensor] = {}
+        self.on_msg(self._answer)
 
     def fuse(
         self,
@@ -79,49 +86,26 @@ class Answers:
             for layer, activations, gradient in zip(layers, kept, gradients, strict=True)
         }
 
-
-class KernelPage(anywidget.AnyWidget):
-    """A piece of a page as a widget whose questions the kernel answers.
-
-    Args:
-        html: The piece.
-        scripts: What draws it.
-        models: By the names under which pages load them.
-    """
-
-    html = traitlets.Unicode().tag(sync=True)
-
-    def __init__(self, html: str, scripts: str, models: Mapping[str, DCFNet]) -> None:
-        self._esm = scripts
-        super().__init__(html=html)
-        self.answers = Answers(models)
-        self.on_msg(self._answer)
-
     def _answer(self, _: object, question: dict[str, Any], buffers: Sequence[memoryview]) -> None:
         try:
-            content, made = getattr(self, f"_{question['command']}")(question, buffers)
+            content, made = self._answered(question, buffers)
         except Exception as error:  # the page says it, and goes on
             content, made = {"error": f"{type(error).__name__}: {error}"}, []
         sent = [np.ascontiguousarray(each, np.float32).tobytes() for each in made]
         self.send({"id": question["id"], **content}, sent)
 
-    def _fuse(
-        self, question: Mapping[str, Any], buffers: Sequence[memoryview]
+    def _answered(
+        self, asked: Mapping[str, Any], buffers: Sequence[memoryview]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        images = [
-            np.frombuffer(each, np.float32).reshape(shape)
-            for each, shape in zip(buffers, question["shapes"], strict=True)
-        ]
-        fused = self.answers.fuse(
-            question["network"], images, question["gates"], question["maximum"]
-        )
-        return {"shape": fused.shape}, [fused]
-
-    def _maps(
-        self, question: Mapping[str, Any], buffers: Sequence[memoryview]
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        mask = np.frombuffer(buffers[0], np.uint8).reshape(question["size"]) if buffers else None
-        found = self.answers.maps(question["weights"], mask, question["layers"])
+        if asked["command"] == "fuse":
+            images = [
+                np.frombuffer(each, np.float32).reshape(shape)
+                for each, shape in zip(buffers, asked["shapes"], strict=True)
+            ]
+            fused = self.fuse(asked["network"], images, asked["gates"], asked["maximum"])
+            return {"shape": fused.shape}, [fused]
+        mask = np.frombuffer(buffers[0], np.uint8).reshape(asked["size"]) if buffers else None
+        found = self.maps(asked["weights"], mask, asked["layers"])
         shapes = {name: list(each.activations.shape[1:]) for name, each in found.items()}
         arrays = [
             values[0].cpu().numpy()

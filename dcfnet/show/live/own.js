@@ -2,7 +2,7 @@
 // of it here. See own.py.
 "use strict";
 ((root) => {
-  const { element, quantile, packed, natural, coloured, runner, openPair, whole, writeGeotiff } =
+  const { element, quantiles, packed, natural, coloured, runner, openPair, whole, writeGeotiff } =
     root.dcfnetPages;
   const VIEW = 256; // PAN pixels that are shown along each side
 
@@ -96,8 +96,7 @@
       }
       bar.hidden = end.hidden = true;
     }
-    const run = runner(Object.fromEntries(data.networks.map((name) => [name, name === "paper"
-      ? "Fuse with DCFNet" : "or with a quarter of its width"])), async (loaded) => {
+    const run = runner(data.networks, async (loaded) => {
       net = loaded;
       await fuse();
     });
@@ -109,30 +108,24 @@
       "aria-label": title, oninput: () => draw() });
     const [down, right] = [slider("First row shown"), slider("First column shown")];
 
-    function windowOf({ data: values, shape }, top, left, height, width) {
-      const [rows, cols] = shape.slice(-2);
-      const bands = values.length / (rows * cols);
-      const out = new Float32Array(bands * height * width);
-      for (let c = 0, i = 0; c < bands; c++) for (let y = 0; y < height; y++)
-        for (let x = 0; x < width; x++) out[i++] = values[(c * rows + top + y) * cols + left + x];
-      return { data: out, shape: [bands, height, width] };
-    }
+    // The part of an image that is seen; `ratio` PAN pixels make one of its pixels.
+    const seenOf = (image, ratio = 1) => root.dcfnetLive.cut(image, ...[down, right].map((it, axis) => {
+      const start = 4 * Math.floor(Number(it.value) / 4);
+      const stop = start + Math.min(VIEW, pair.pan.shape[axis]);
+      return { start: start / ratio, stop: stop / ratio };
+    }));
     function draw() {
       seen.hidden = !pair;
       if (!pair) return;
-      const [rows, cols] = pair.pan.shape;
-      const [height, width] = [Math.min(VIEW, rows), Math.min(VIEW, cols)];
-      const [top, left] = [down, right].map((it) => 4 * Math.floor(Number(it.value) / 4));
-      const ms = windowOf(pair.ms, top / 4, left / 4, height / 4, width / 4);
+      const ms = seenOf(pair.ms, 4);
       const size = ms.shape[1] * ms.shape[2];
-      const limits = sensor.bands.map((_, c) => [0.02, 0.98].map((share) =>
-        quantile(ms.data.subarray(c * size, (c + 1) * size), share)));
+      const limits = sensor.bands.map((_, c) =>
+        quantiles(ms.data.subarray(c * size, (c + 1) * size), [0.02, 0.98]));
       const drawn = { rgb: sensor.rgb, limits };
       natural(canvases.MS, ms, drawn);
-      const pan = windowOf(pair.pan, top, left, height, width);
-      coloured(canvases.PAN, pan.data, [height, width],
-        [quantile(pan.data, 0.02), quantile(pan.data, 0.98)], GREYS);
-      if (fused) natural(canvases.fused, windowOf(fused, top, left, height, width), drawn);
+      const pan = seenOf(pair.pan);
+      coloured(canvases.PAN, pan.data, pan.shape, quantiles(pan.data, [0.02, 0.98]), GREYS);
+      if (fused) natural(canvases.fused, seenOf(fused), drawn);
     }
     const GREYS = Uint32Array.from({ length: 256 }, (_, i) => packed(i, i, i));
 

@@ -17,7 +17,7 @@ def own_pair(sensor: Sensor) -> LivePage:
     limits = [[0, sensor.max_value]] * sensor.n_bands  # set by what is read
     data = {
         "sensor": of_sensor(sensor, limits) | {"title": sensor.title, "bits": sensor.bits},
-        "networks": ["paper", "narrow"],
+        "networks": {"paper": "Fuse with DCFNet", "narrow": "or with a quarter of its width"},
     }
     return LivePage(
         "own",

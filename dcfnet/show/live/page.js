@@ -19,10 +19,14 @@
     return made;
   }
 
-  // A choice with its name before it. `options` is an object: value to what is read.
+  // Value to what is read; of a list, each value is read as it is.
+  const read = (options) => (Array.isArray(options) ? options.map((it) => [it, it])
+    : Object.entries(options));
+
+  // A choice with its name before it.
   function chooser(title, options, value, changed) {
     const select = element("select", { onchange: () => changed(select.value) },
-      ...Object.entries(options).map(([key, words]) => element("option", { value: key }, words)));
+      ...read(options).map(([key, words]) => element("option", { value: key }, words)));
     select.value = value;
     return { select, label: element("label", { class: "dcf-choice" }, `${title} `, select) };
   }
@@ -34,7 +38,7 @@
       for (const button of group.children)
         button.setAttribute("aria-pressed", button.dataset.key === key);
     };
-    for (const [key, words] of Object.entries(options))
+    for (const [key, words] of read(options))
       group.append(element("button", { type: "button", "data-key": key,
         onclick: () => { press(key); changed(key); } }, words));
     press(value);
@@ -43,24 +47,20 @@
 
   // --- Numbers ------------------------------------------------------------------------------
 
-  function bytes(text) {
-    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-    const letters = atob(text);
-    const out = new Uint8Array(letters.length);
-    for (let i = 0; i < out.length; i++) out[i] = letters.charCodeAt(i);
-    return out;
-  }
-
-  // What page.py's coded() or halves() wrote.
-  function decoded({ shape, step, steps, data }) {
-    if (steps) {
-      const out = Float32Array.from(new Int8Array(bytes(data).buffer));
-      for (let i = 0; i < out.length; i++) out[i] *= steps[out[i] > 0 ? 1 : 0];
-      return { shape, data: out };
-    }
-    const whole = new Int16Array(bytes(data).buffer);
-    return { shape, data: step === 1 ? Float32Array.from(whole)
-      : Float32Array.from(whole, (value) => value * step) };
+  // What page.py's packed() wrote: JSON, and after it the whole numbers of arrays, which become
+  // { shape, data }.
+  async function unpacked(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const content = await new Response(stream).arrayBuffer();
+    const start = 4 + new DataView(content).getUint32(0, true);
+    const json = new TextDecoder().decode(content.slice(4, start));
+    return JSON.parse(json, (_, value) => {
+      if (!value?.steps) return value;
+      const { shape, steps: [below, above], bytes: [from, to], bits } = value;
+      const codes = new (bits === 8 ? Int8Array : Int16Array)(content.slice(start + from, start + to));
+      return { shape, data: Float32Array.from(codes, (code) => code * (code > 0 ? above : below)) };
+    });
   }
 
   function quantiles(values, shares) {
@@ -88,13 +88,8 @@
   const byte = (value) => (value < 0 ? 0 : value > 255 ? 255 : Math.round(value));
 
   // Tables of 256 colours, by name, as page.py's colours() wrote them.
-  function palettes(written) {
-    return Object.fromEntries(Object.entries(written).map(([name, text]) => {
-      const parts = bytes(text);
-      return [name, Uint32Array.from({ length: 256 },
-        (_, i) => packed(...parts.subarray(3 * i, 3 * i + 3)))];
-    }));
-  }
+  const palettes = (written) => Object.fromEntries(Object.entries(written).map(([name, { data }]) =>
+    [name, Uint32Array.from({ length: 256 }, (_, i) => packed(...data.subarray(3 * i, 3 * i + 3)))]));
 
   // A canvas of as many pixels as the image has; style sheets say how large it is.
   function picture(canvas, [rows, cols], colourOf) {
@@ -151,7 +146,7 @@
     if (!now) return "";
     const box = canvas.getBoundingClientRect();
     const [rows, cols] = now.shape;
-    const at = (share, end) => Math.min(Math.max(Math.floor(end * share), 0), end - 1);
+    const at = (share, end) => within(Math.floor(end * share), end - 1);
     const y = at((clientY - box.top) / box.height, rows);
     const x = at((clientX - box.left) / box.width, cols);
     return `${now.what}, row ${y}, column ${x} of ${rows} × ${cols}: ${now.words(y * cols + x)}`;
@@ -246,14 +241,48 @@
     };
   }
 
-  function mountAll() {
-    for (const node of document.querySelectorAll(".dcf-live:not([data-state])")) {
+  // Has a network answer: meanwhile the piece is busy, and what goes wrong is said.
+  async function busily(body, run, work) {
+    body.setAttribute("aria-busy", "true");
+    try {
+      await work();
+    } catch (error) {
+      run.say(error.message);
+    }
+    body.removeAttribute("aria-busy");
+  }
+
+  async function mount(node, live) {
+    node.dataset.state = "loading";
+    const body = node.querySelector(".dcf-live-body");
+    try {
+      if (root.DecompressionStream) {
+        const data = await unpacked(node.querySelector(".dcf-live-data").textContent);
+        pages.kinds[node.dataset.kind](body, data, live);
+      } else body.textContent = "This needs Chrome, Edge or Firefox of 2023, or Safari from 16.4 on.";
       node.dataset.state = "ready";
-      const data = JSON.parse(node.querySelector(".dcf-live-data").textContent);
-      pages.kinds[node.dataset.kind](node.querySelector(".dcf-live-body"), data);
+    } catch (error) {
+      node.dataset.state = "failed";
+      throw error;
     }
   }
 
-  Object.assign(pages, { element, chooser, buttons, decoded, quantile, quantiles, ends, packed,
-    palettes, composite, natural, coloured, fill, panel, pointed, runner, latest, mountAll });
+  function mountAll() {
+    for (const node of document.querySelectorAll(".dcf-live:not([data-state])")) mount(node);
+  }
+
+  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  const within = (value, end) => Math.min(Math.max(value, 0), end);
+
+  // Has an element get all of a pointer's events until it is let go.
+  function capture(node, { pointerId }) {
+    try { node.setPointerCapture(pointerId); } catch { /* no pointer, in a test */ }
+  }
+
+  const fold = (title, ...children) =>
+    element("details", {}, element("summary", {}, title), ...children);
+
+  Object.assign(pages, { MOVES, element, chooser, buttons, fold, capture, within, quantile, quantiles,
+    ends, packed, palettes, composite, natural, coloured, fill, panel, pointed, runner, latest, busily,
+    mount, mountAll });
 })(window);

@@ -8,10 +8,13 @@ Elsewhere the piece shows what needs no network, and says where the rest is.
 from __future__ import annotations
 
 import base64
+import gzip
 import html
 import json
 import os
+import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -28,6 +31,7 @@ from dcfnet.networks.dcfnet import DCFNet
 
 __all__ = [
     "LivePage",
+    "Numbers",
     "coded",
     "coloured",
     "colours",
@@ -35,6 +39,7 @@ __all__ = [
     "networks",
     "of_patch",
     "of_sensor",
+    "packed",
 ]
 
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
@@ -61,7 +66,7 @@ class LivePage:
 
     Args:
         kind: Which script draws it.
-        data: What the script is given, as JSON can have it; see `coded` for arrays.
+        data: What the script is given, as JSON can have it, and `Numbers` for arrays.
         alt: What a screen reader says of the whole.
         attribution: The scene's line, set small below.
         models: What answers in JupyterLab, by the names under which pages load them; without them
@@ -86,14 +91,13 @@ class LivePage:
         return self._around(f'<script data-shared="pages.js">{scripts}</script>')
 
     def _around(self, scripts: str) -> str:
-        data = json.dumps(self.data).replace("</", "<\\/")
         credit = f'<p class="dcf-credit">{html.escape(self.attribution)}</p>'
         return (
             f'<div class="dcf-live" data-kind="{html.escape(self.kind)}" role="group"'
             f' aria-label="{html.escape(self.alt)}" data-lm-suppress-shortcuts="true">'
             f"<style>{_source('views/view.css')}{_source('live/page.css')}</style>"
             f'<div class="dcf-live-body"></div>{credit if self.attribution else ""}'
-            f'<script type="application/json" class="dcf-live-data">{data}</script>'
+            f'<script type="text/plain" class="dcf-live-data">{packed(self.data)}</script>'
             f"{scripts}"
             "<noscript>This needs JavaScript.</noscript></div>"
         )
@@ -118,8 +122,26 @@ class LivePage:
         return {"text/html": self.html(), "text/plain": f"Live page: {self.alt}"}
 
 
-def coded(array: npt.ArrayLike, step: float = 1) -> dict[str, Any]:
-    """An array for a script: whole numbers of 16 bits in base64, times a step.
+@dataclass(frozen=True)
+class Numbers:
+    """An array for a script: whole numbers, and what they are multiplied with.
+
+    Attributes:
+        codes: int8 or int16.
+        steps: What one is below zero, and above.
+    """
+
+    codes: npt.NDArray[np.signedinteger]
+    steps: tuple[float, float]
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """The array as the script gets it."""
+        return np.where(self.codes > 0, self.steps[1], self.steps[0]) * self.codes
+
+
+def coded(array: npt.ArrayLike, step: float = 1) -> Numbers:
+    """An array in 16 bits, in equal steps.
 
     Raises:
         ValueError: A value does not fit into 16 bits with that step.
@@ -130,27 +152,43 @@ def coded(array: npt.ArrayLike, step: float = 1) -> dict[str, Any]:
             f"values from {values.min() * step:g} to {values.max() * step:g} do not fit into 16 "
             f"bits in steps of {step:g}"
         )
-    text = base64.b64encode(values.astype("<i2").tobytes()).decode()
-    return {"shape": list(values.shape), "step": step, "data": text}
+    return Numbers(values.astype("<i2"), (step, step))
 
 
-def halves(array: npt.ArrayLike) -> dict[str, Any]:
-    """Values of both signs for a script, in eight bits: 127 steps from zero to either extreme.
+def halves(array: npt.ArrayLike) -> Numbers:
+    """Values of both signs in eight bits: 127 steps from zero to either extreme.
 
     A map of small positive and large negative values so keeps its positive half, which is all that
     a ReLU leaves. The error is at most 1/254 of the extreme on that side.
     """
     values = np.asarray(array, np.float64)
-    steps = [max(0.0, float((sign * values).max())) / 127 or 1.0 for sign in (-1, 1)]
-    codes = np.rint(values / np.where(values > 0, steps[1], steps[0])).astype(np.int8)
-    text = base64.b64encode(codes.tobytes()).decode()
-    return {"shape": list(values.shape), "steps": steps, "data": text}
+    below, above = (max(0.0, float((sign * values).max())) / 127 or 1.0 for sign in (-1, 1))
+    codes = np.rint(values / np.where(values > 0, above, below)).astype(np.int8)
+    return Numbers(codes, (below, above))
 
 
-def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, str]:
-    """Colour maps of Matplotlib, each 256 times red, green, blue in base64."""
-    tables = {name: mpl.colormaps[name](np.arange(256), bytes=True)[:, :3] for name in names}
-    return {name: base64.b64encode(table.tobytes()).decode() for name, table in tables.items()}
+def packed(data: Mapping[str, Any]) -> str:
+    """Data for a script: JSON, and after it the arrays; compressed, in base64."""
+    arrays = bytearray()
+
+    def place(numbers: Numbers) -> dict[str, Any]:
+        start = len(arrays)
+        arrays.extend(numbers.codes.tobytes())
+        return {
+            "shape": numbers.codes.shape,
+            "steps": numbers.steps,
+            "bits": 8 * numbers.codes.itemsize,
+            "bytes": (start, len(arrays)),
+        }
+
+    text = json.dumps(data, default=place).encode()
+    content = struct.pack("<I", len(text)) + text + arrays
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, Numbers]:
+    """Colour maps of Matplotlib, each 256 times red, green, blue."""
+    return {name: coded(mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]) for name in names}
 
 
 def coloured(values: np.ndarray, low: float, high: float, name: str) -> np.ndarray:

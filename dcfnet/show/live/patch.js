@@ -4,10 +4,9 @@
 ((root) => {
   const SHIFT = [-1 / 16, 9 / 16, 9 / 16, -1 / 16]; // a cubic, half-way between two pixels
   const SIGMA = 2, REACH = 6; // of the blur, in pixels
+  const { MOVES, element, buttons, capture, within } = root.dcfnetPages;
 
   // --- What is altered and measured -----------------------------------------------------------
-
-  const within = (value, end) => Math.min(Math.max(value, 0), end - 1);
 
   // Along rows (step 1) or columns of an image, borders continued; taps from `first` on.
   function filtered({ data, shape: [rows, cols] }, taps, first, down = false) {
@@ -15,8 +14,8 @@
     for (let y = 0; y < rows; y++) for (let x = 0; x < cols; x++) {
       let sum = 0;
       taps.forEach((tap, i) => {
-        sum += tap * (down ? data[within(y + first + i, rows) * cols + x]
-          : data[y * cols + within(x + first + i, cols)]);
+        sum += tap * (down ? data[within(y + first + i, rows - 1) * cols + x]
+          : data[y * cols + within(x + first + i, cols - 1)]);
       });
       out[y * cols + x] = sum;
     }
@@ -106,7 +105,6 @@
   // Tools that mark a region of the patch, by pointer and by keys, on the first of some panels; its
   // border is drawn on all of them. `changed` is called when another region is marked.
   function regionTools(panels, size, changed) {
-    const { element, buttons } = root.dcfnetPages;
     const hint = element("p", { class: "dcf-words" });
     const [{ frame: area, canvas }] = panels;
     let [tool, corners, points] = ["whole", [24, 40, 24, 40], null];
@@ -138,7 +136,7 @@
     }
     function box([y0, y1, x0, x1]) {
       const [height, width] = [Math.max(1, y1 - y0), Math.max(1, x1 - x0)];
-      const y = within(y0, size[0] - height + 1), x = within(x0, size[1] - width + 1);
+      const y = within(y0, size[0] - height), x = within(x0, size[1] - width);
       corners = [y, y + height, x, x + width];
       mark(maskOf(boxed(corners), size));
     }
@@ -163,13 +161,13 @@
     }
     const dragged = () => {
       const ends = (values, end) => [values[0], values.at(-1)].sort((a, b) => a - b)
-        .map((value, i) => within(Math.floor(value), end) + i);
+        .map((value, i) => within(Math.floor(value), end - 1) + i);
       return [...ends(points.map(([y]) => y), size[0]), ...ends(points.map(([, x]) => x), size[1])];
     };
     area.addEventListener("pointerdown", (event) => {
       if (tool === "whole") return;
       points = [place(event)];
-      try { area.setPointerCapture(event.pointerId); } catch { /* no pointer, in a test */ }
+      capture(area, event);
       event.preventDefault();
       area.focus();
     });
@@ -189,11 +187,10 @@
     });
     area.addEventListener("pointercancel", () => { points = null; });
     area.addEventListener("keydown", (event) => {
-      const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
       const grows = { "+": 1, "=": 1, "-": -1 }[event.key];
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key in moves && (tool === "box" || tool === "pixel")) {
-        const [dy, dx] = moves[event.key];
+      if (event.key in MOVES && (tool === "box" || tool === "pixel")) {
+        const [dy, dx] = MOVES[event.key];
         box([corners[0] + dy, corners[1] + dy, corners[2] + dx, corners[3] + dx]);
       } else if (grows && tool === "box") {
         box([corners[0], corners[1] + grows, corners[2], corners[3] + grows]);

@@ -9,7 +9,7 @@ import torch
 
 import dcfnet
 from dcfnet.show.live import networks, write
-from tests.support.pages import Chromium, find_firefox, write_page
+from tests.support.pages import Chromium, find_firefox, wait_until, write_page
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,9 @@ def opened_in(request, site, opened_at):
     def open_in(browser, piece, theme="light", width=1000):
         address = write_page(site, request.node.name.partition("[")[0] + theme, piece, theme)
         options = {"viewport": {"width": width, "height": 900}} if browser == "chromium" else {}
-        return opened_at(browser, address, **options)
+        page = opened_at(browser, address, **options)
+        wait_until(page, "piece.parentNode.dataset.state === 'ready'")
+        return page
 
     return open_in
 

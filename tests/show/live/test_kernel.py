@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("anywidget", reason="the extra lab is not installed")
 
 import dcfnet
-from dcfnet.show.live.kernel import Answers, KernelPage
+from dcfnet.show.live.kernel import KernelPage
 from tests.show.live.conftest import regions
 
 GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0.5}
@@ -14,7 +14,7 @@ GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0.5}
 
 def test_answers_are_those_of_gradcam(models, patches):
     model, patch = models["narrow"], patches[0]
-    answers = Answers({"narrow": model})
+    answers = KernelPage("", "", {"narrow": model})
     images = [np.asarray(it, np.float32) for it in (patch.pan, patch.ms, patch.lms)]
     fused = answers.fuse("narrow", images, {}, patch.sensor.max_value)
     assert np.abs(fused - dcfnet.fuse(model, patch)).max() < 0.05
@@ -34,7 +34,7 @@ def test_gates_are_those_of_pages(models, patches, tmp_path):
 
     model, patch = models["narrow"], patches[1]
     images = [np.asarray(it, np.float32) for it in (patch.pan, patch.ms, patch.lms)]
-    found = Answers({"narrow": model}).fuse("narrow", images, GATES, 2047)
+    found = KernelPage("", "", {"narrow": model}).fuse("narrow", images, GATES, 2047)
     expected = 2047 * Runtime(model, tmp_path).fuse(*patch.inputs(), GATES)[0]
     assert np.abs(found - expected).max() < 0.05
 
