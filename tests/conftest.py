@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 from filelock import FileLock
 
 from dcfnet.imagery.simulated.camera import simulate_scene
@@ -21,8 +22,15 @@ ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 
+# Tensors are small here: threads would mostly wait for one another.
+torch.set_num_threads(1)
 # On a busy machine an example may take long and be right.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("patient")
 if SHARED:
     # Workers share the cores, and must not fill each with threads of all.

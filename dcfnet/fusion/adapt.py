@@ -170,14 +170,8 @@ def adapt(
     kept = copy.deepcopy(model).eval()
     if better:
         kept.load_state_dict(trained.state_dict())
-    result = Adapted(
-        model=kept,
-        better=better,
-        before=before,
-        after=after,
-        patches=len(train),
-        seconds=round(time.monotonic() - started, 1),
-    )
+    seconds = round(time.monotonic() - started, 1)
+    result = Adapted(kept, better, before, after, len(train), seconds)
     if folder and not better:
         save_weights(result.model, folder / WEIGHTS)
     _note(folder, {"of": what, **noted, **{key: getattr(result, key) for key in _RESULTS}})
@@ -209,11 +203,7 @@ def with_fixed_norms(model: nn.Module) -> nn.Module:
 
 
 def _what(
-    model: PansharpeningNetwork,
-    blocks: Below,
-    plan: Plan | None,
-    minutes: float | None,
-    seed: int,
+    model: PansharpeningNetwork, blocks: Below, plan: Plan | None, minutes: float | None, seed: int
 ) -> dict[str, Any]:
     """What decides the outcome: a call with the same goes on, or finds it done."""
     ground = hashlib.sha256(repr(blocks.blocks[0].sensor).encode())

@@ -7,7 +7,6 @@ it stopped, on another one, as `dcfnet.fusion.files` does it; so all machines se
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import time
 from collections import defaultdict, deque
@@ -48,9 +47,8 @@ class Job:
 
     def cut(self) -> list[Job]:
         """Its strips, or itself where it is not cut."""
-        if self.strips == 1:
-            return [self]
-        return [replace(self, strip=i) for i in range(self.strips)]
+        cuts = range(self.strips) if self.strips > 1 else [None]
+        return [replace(self, strip=i) for i in cuts]
 
 
 def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
@@ -67,19 +65,18 @@ def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in table]
-            columns = table.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        given = {"dtype": str, "index_col": False, "keep_default_na": False}
+        table = pd.read_csv(path, encoding="utf-8-sig", **given).fillna("")
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): expected a list of scenes") from error
-    if missing := {"ms", "pan", "out"} - set(columns):
+    if missing := {"ms", "pan", "out"} - {*table}:
         raise DataError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}, but no "
-            f"{', '.join(sorted(missing))}: expected ms, pan, out and, if need be, sensor"
+            f"{path} has the columns {', '.join(table)}, but no {', '.join(sorted(missing))}: "
+            "expected ms, pan, out and, if need be, sensor"
         )
     jobs: list[Job] = []
-    for line, row in enumerate(rows, 2):
+    for line, cells in enumerate(table.to_dict("records"), 2):
+        row = {name: cell.strip() for name, cell in cells.items()}
         row["sensor"] = row.get("sensor") or sensor or ""
         if empty := [name for name in ("ms", "pan", "out", "sensor") if not row[name]]:
             raise DataError(f"{path}, line {line}, names no {' and no '.join(empty)}: expected one")

@@ -15,6 +15,7 @@ from queue import Queue
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from dcfnet.errors import unknown
@@ -85,24 +86,18 @@ def _with_margin(
 class _Runner:
     """A network made ready on one device: a batch of tiles in, digital numbers out."""
 
+    model: Callable[..., torch.Tensor]
+
     def __init__(
-        self,
-        model: PansharpeningNetwork,
-        sensor: Sensor,
-        device: torch.device,
-        precision: str,
-        engine: str,
+        self, model: nn.Module, sensor: Sensor, device: torch.device, precision: str, engine: str
     ) -> None:
         self.device, self.precision, self.sensor = device, precision, sensor
-        self.model: Callable[..., torch.Tensor]
-        if engine == "openvino":
+        if not isinstance(model, PansharpeningNetwork):
+            self.model = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+        elif engine == "openvino":
             self.model = OpenVINO(model, precision)
-            return
-        if hasattr(model, "fused_for_inference"):
-            network = model.fused_for_inference()
         else:
-            network = copy.deepcopy(model).eval().requires_grad_(False)
-        self.model = network.to(self.device)
+            self.model = model.fused_for_inference().to(device)
 
     def __call__(self, ms: np.ndarray, lms: np.ndarray, pan: np.ndarray) -> np.ndarray:
         inputs = (

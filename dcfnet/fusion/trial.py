@@ -6,12 +6,10 @@ network must reach to be of use.
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from dcfnet.fusion.below import Below
 from dcfnet.imagery.classical import exp, mtf_glp_fs
-from dcfnet.imagery.wald import Sample
 from dcfnet.measure import metrics
 from dcfnet.measure.tables import METRICS
 from dcfnet.networks import PansharpeningNetwork
@@ -43,14 +41,10 @@ def tried(models: Mapping[str, PansharpeningNetwork], blocks: Below) -> pd.DataF
         images = {name: fuse(model, seen) for name, model in models.items()}
         images |= {method.title: method(block) for method in (mtf_glp_fs, exp)}
         for name, image in images.items():
-            rows.setdefault(name, []).append(_measured(held, image[..., -width:]))
+            found = metrics.evaluate(held, image[..., -width:], masked=True)
+            rows.setdefault(name, []).append(found)
     table = {name: pd.DataFrame(found).mean() for name, found in rows.items()}
-    return pd.DataFrame.from_dict(table, orient="index", columns=list(JUDGED))
-
-
-def _measured(held: Sample, image: np.ndarray) -> dict[str, float]:
-    found = metrics.evaluate(held, image, masked=True)
-    return {name: found[name] for name in JUDGED}
+    return pd.DataFrame(table).T.reindex(columns=list(JUDGED))
 
 
 def ahead(table: pd.DataFrame, name: str) -> list[str]:

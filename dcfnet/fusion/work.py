@@ -40,13 +40,7 @@ class WorkRaster:
     """
 
     def __init__(
-        self,
-        out: Path,
-        source: Pair,
-        fingerprint: str,
-        software: str,
-        rows: list[Tile],
-        strip: str = "",
+        self, out: Path, source: Pair, fingerprint: str, software: str, rows: list[Tile], strip: str
     ) -> None:
         """Plan the files; none is made yet.
 

@@ -53,13 +53,9 @@ def _numbers(image: np.ndarray, name: str) -> np.ndarray:
     return np.ascontiguousarray(image, np.float64)
 
 
-def _in_unit_range(image: np.ndarray) -> bool:
-    """Whether values are fractions of the sensor's range, as networks see them."""
-    return 0 < image.max() <= 1.5 and bool((image % 1).any())
-
-
 def _digital(image: np.ndarray, name: str) -> None:
-    if _in_unit_range(image):
+    """Refuses fractions of the sensor's range, as networks see them."""
+    if 0 < image.max() <= 1.5 and (image % 1).any():
         raise DataError(
             f"{name} holds values up to {image.max():.4g}, expected digital numbers; multiply "
             "images in [0, 1] by the sensor's max_value, 2047 for 11 bits"

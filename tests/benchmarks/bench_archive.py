@@ -28,7 +28,7 @@ from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import run
-from tests.support.rasters import write_tif
+from tests.support.rasters import write_pair
 
 SIDE = 64
 """Of a scene, in MS pixels: four rows of tiles of 64 PAN pixels and their overlap."""
@@ -50,8 +50,8 @@ def pieces(folder: Path, number: int) -> list[tuple[str, str]]:
     for i in range(number):
         rows, cols = (slice(start, start + SIDE) for start in (16 + 100 * (i // 8), 90 * (i % 8)))
         part = scene.crop(rows, cols)
-        ms = write_tif(folder / f"ms{i}.tif", part.ms, 1.2)
-        names.append((str(ms), str(write_tif(folder / f"pan{i}.tif", part.pan[None], 0.3))))
+        ms, pan = write_pair(folder / f"{i}", part.ms, part.pan)
+        names.append((str(ms), str(pan)))
     return names
 
 

@@ -28,7 +28,7 @@ from dcfnet.imagery.source import SceneSource
 from dcfnet.imagery.tensors import as_tensor
 from dcfnet.networks import PansharpeningNetwork, load_trained
 from tests.benchmarks.report import by_turns, gains, medians, run
-from tests.support.rasters import write_tif
+from tests.support.rasters import write_pair
 
 Ways = dict[str, Callable[[], torch.Tensor | None]]
 SIDE = 256
@@ -82,10 +82,7 @@ def onnx_session(
 
 def over_a_scene(model: PansharpeningNetwork, scene: Scene, folder: Path) -> Ways:
     """The ways to fuse a scene; all but the plain one from files to a file."""
-    files = (
-        write_tif(folder / "ms.tif", scene.ms, 1.2),
-        write_tif(folder / "pan.tif", scene.pan[None], 0.3),
-    )
+    files = write_pair(folder, scene.ms, scene.pan)
     source = SceneSource(scene)
     rows, cols = plan_tiles(source, TILE, OVERLAP)
 

@@ -3,7 +3,7 @@ import torch
 
 from dcfnet import WV3, build_network
 from dcfnet.imagery.simulated.camera import simulate_scene
-from tests.support.rasters import write_tif
+from tests.support.rasters import write_pair
 from tests.support.tiles import Local
 
 
@@ -32,5 +32,4 @@ def scene():
 def files(tmp_path, scene):
     """The scene as MS and PAN files."""
     names = [f"band {band}" for band in WV3.bands]
-    ms = write_tif(tmp_path / "ms.tif", scene.ms, 1.2, names=names)
-    return ms, write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3)
+    return write_pair(tmp_path, scene.ms, scene.pan, names=names)

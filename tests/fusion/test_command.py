@@ -22,7 +22,7 @@ from dcfnet.imagery.classical import METHODS
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.networks import NETWORKS, load_weights, save_weights
 from dcfnet.paths import data_dir
-from tests.support.rasters import write_tif
+from tests.support.rasters import write_pair, write_tif
 
 
 def test_the_command(files, tmp_path, capsys):
@@ -75,8 +75,7 @@ def town():
 @pytest.fixture
 def pair(town, tmp_path):
     """Flags that name MS and PAN of a scene which is large enough to adapt to."""
-    ms = write_tif(tmp_path / "town_ms.tif", town.ms, 1.2)
-    pan = write_tif(tmp_path / "town_pan.tif", town.pan[None], 0.3)
+    ms, pan = write_pair(tmp_path / "town", town.ms, town.pan)
     return ["--ms", str(ms), "--pan", str(pan), "--sensor", "wv3"]
 
 

@@ -23,20 +23,17 @@ from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.imagery.filters import degrade
 from dcfnet.imagery.wald import full_resolution
-from tests.support.rasters import CORNER, RPCS, write_tif
-from tests.support.tiles import Local, jobs, unhurried
+from tests.support.rasters import CORNER, RPCS, hide, write_pair, write_tif
+from tests.support.tiles import Local, jobs
 
 
-@settings(unhurried, max_examples=10)
+@settings(max_examples=10)
 @given(jobs(), st.sampled_from((None, 0, 7, 2047, 65535)), st.sampled_from(("u2", "i4")))
 def test_a_file_is_the_array_rounded_at_any_size(tmp_path_factory, job, nodata, kind):
     scene, tiles = job
     folder = tmp_path_factory.mktemp("any")
     ms = np.where(scene.mask, scene.ms, nodata or 0).astype(kind)
-    files = (
-        write_tif(folder / "ms.tif", ms, 1.2, nodata=nodata),
-        write_tif(folder / "pan.tif", scene.pan[None], 0.3),
-    )
+    files = write_pair(folder, ms, scene.pan, nodata=nodata)
     # A value that means no data, in any band, is none in the array either.
     mask = (scene.ms != 0).any(axis=0) & (scene.ms != (nodata or 0)).all(axis=0)
     scene = dataclasses.replace(scene, ms=scene.ms * mask, mask=mask)
@@ -61,6 +58,10 @@ def read(path):
         return file.read()
 
 
+def stop(*_):
+    raise KeyboardInterrupt
+
+
 def leftovers(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -82,10 +83,7 @@ def test_a_file_is_the_scene_rounded_with_everything_kept(network, scene, files,
 def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
     pytest.importorskip("dgsamples", reason="the network was trained on a scene of dgsamples")
     scene = load_scene("wv3-longmont").crop(slice(300, 348), slice(540, 588))
-    files = (
-        write_tif(tmp_path / "ms.tif", scene.ms, 1.2),
-        write_tif(tmp_path / "pan.tif", scene.pan[None], 0.3),
-    )
+    files = write_pair(tmp_path, scene.ms, scene.pan)
     fused = read(fuse(load_trained("dcfnet"), files, tmp_path / "out.tif", overlap=32))
     inner = np.s_[:, 8:-8, 8:-8]
     errors = [
@@ -124,9 +122,6 @@ fuse_files(model, {str(files[0])!r}, {str(files[1])!r}, {str(out)!r}, WV3, tile=
 
 
 def test_work_of_other_settings_is_not_resumed(network, files, tmp_path):
-    def stop(row, rows):
-        raise KeyboardInterrupt
-
     out, rows = tmp_path / "out.tif", []
     with pytest.raises(KeyboardInterrupt):
         fuse(network, files, out, on_row=stop)
@@ -193,11 +188,8 @@ def test_an_error_of_gdals_own_at_the_end_costs_no_work(quick, files, tmp_path, 
 
 
 def test_what_a_mask_hides_is_no_data_of_the_result(quick, files, tmp_path):
-    for path, scale in zip(files, (1, 4), strict=True):
-        with rasterio.open(path, "r+") as file:
-            mask = np.full(file.shape, 255, np.uint8)
-            mask[: 10 * scale] = 0
-            file.write_mask(mask)
+    hide(files[0], np.s_[:10])
+    hide(files[1], np.s_[:40])
     with rasterio.open(fuse(quick, files, tmp_path / "out.tif")) as file:
         assert not file.dataset_mask()[:40].any() and file.dataset_mask()[40:].all()
         assert file.files == [str(tmp_path / "out.tif")]
@@ -312,9 +304,6 @@ def test_a_file_behind_an_input_is_an_input(quick, files, tmp_path):
     with pytest.raises(DataError, match="is an input"):
         fuse(quick, (vrt, files[1]), files[0], overwrite=True)
 
-    def stop(row, rows):
-        raise KeyboardInterrupt
-
     for changed, first in ((False, 2), (True, 1)):
         with pytest.raises(KeyboardInterrupt):
             fuse(quick, (vrt, files[1]), out, on_row=stop)
@@ -423,13 +412,7 @@ def test_what_a_process_killed_while_writing_left_is_cleared_away(quick, files, 
 @pytest.mark.parametrize("damaged", [-2, 0, 1e999, 99, "nonsense"])
 def test_a_damaged_journal_is_not_followed(quick, scene, tmp_path, damaged):
     small = scene.crop(slice(0, 16), slice(0, 8))
-    files = (
-        write_tif(tmp_path / "ms.tif", small.ms, 1.2),
-        write_tif(tmp_path / "pan.tif", small.pan[None], 0.3),
-    )
-
-    def stop(row, total):
-        raise KeyboardInterrupt
+    files = write_pair(tmp_path, small.ms, small.pan)
 
     out, rows, journal = tmp_path / "out.tif", [], tmp_path / ".out.tif.journal"
     tiles = {"tile": 32, "overlap": 4}

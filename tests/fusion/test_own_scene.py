@@ -16,7 +16,7 @@ from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.measure import metrics
 from dcfnet.networks import load_weights, save_weights
-from tests.support.rasters import write_tif
+from tests.support.rasters import hide, write_pair, write_tif
 
 QUICKBIRD = [1, 2, 4, 6]  # blue, green, red and near infrared of eight bands
 
@@ -26,11 +26,9 @@ def town():
     return simulate_scene(224, seed=6)
 
 
-def write_pair(folder, ms, pan, shift=(0.0, 0.0)):
-    return [
-        "--ms", str(write_tif(folder / "own_ms.tif", ms, 1.2, shift=shift)),
-        "--pan", str(write_tif(folder / "own_pan.tif", pan[None], 0.3)),
-    ]  # fmt: skip
+def flags_of_pair(folder, ms, pan, **of_ms):
+    ms, pan = write_pair(folder, ms, pan, **of_ms)
+    return ["--ms", str(ms), "--pan", str(pan)]
 
 
 def call(*arguments):
@@ -39,7 +37,7 @@ def call(*arguments):
 
 def test_four_bands_go_through_every_command(town, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dcfnet.fusion.adapt.STEPS", 4)
-    pair = [*write_pair(tmp_path, town.ms[QUICKBIRD], town.pan), "--sensor", "qb"]
+    pair = [*flags_of_pair(tmp_path, town.ms[QUICKBIRD], town.pan), "--sensor", "qb"]
 
     assert call("check", *pair) == 0
     said = capsys.readouterr().out
@@ -84,8 +82,8 @@ def test_four_bands_of_worldview_go_through_every_command(tmp_path, capsys, monk
 
 def test_several_pairs_make_one_file(town, tmp_path, capsys):
     (tmp_path / "b").mkdir()
-    one = write_pair(tmp_path, town.ms, town.pan)
-    two = write_pair(tmp_path / "b", town.ms[:, :, ::-1], town.pan[:, ::-1])
+    one = flags_of_pair(tmp_path, town.ms, town.pan)
+    two = flags_of_pair(tmp_path / "b", town.ms[:, :, ::-1], town.pan[:, ::-1])
     given = [*one, *two, "--sensor", "wv3", "--size", "32"]
     assert call("data", tmp_path / "alone", *one, "--sensor", "wv3", "--size", "32") == 0
     assert call("data", tmp_path / "both", *given) == 0
@@ -103,7 +101,7 @@ def test_several_pairs_make_one_file(town, tmp_path, capsys):
 def test_a_pair_is_read_block_by_block(town, tmp_path, monkeypatch):
     """As in one block, in another order; only what lies at the scene's border is interpolated
     otherwise."""
-    pairs = [write_pair(tmp_path, town.ms, town.pan)[1::2]]
+    pairs = [flags_of_pair(tmp_path, town.ms, town.pan)[1::2]]
     files = {}
     for block in (1024, 64):
         monkeypatch.setattr("dcfnet.imagery.building.BLOCK", block)
@@ -123,7 +121,7 @@ def test_a_pair_is_read_block_by_block(town, tmp_path, monkeypatch):
 
 def test_a_grid_off_by_a_fraction_is_resampled_on_request(town, tmp_path, capsys):
     """MS is said to lie 0.4 PAN pixels to the right: its content has to move there."""
-    pair = [*write_pair(tmp_path, town.ms, town.pan, shift=(0.12, 0.0)), "--sensor", "wv3"]
+    pair = [*flags_of_pair(tmp_path, town.ms, town.pan, shift=(0.12, 0.0)), "--sensor", "wv3"]
     assert call("check", *pair) == 2
     assert "--resample" in capsys.readouterr().err
     assert call("check", *pair, "--resample") == 0
@@ -140,7 +138,7 @@ def test_a_grid_off_by_a_fraction_is_resampled_on_request(town, tmp_path, capsys
 
 
 def test_aligned_bands_lie_on_pan(town, tmp_path, capsys):
-    pair = [*write_pair(tmp_path, town.ms, town.pan), "--sensor", "wv3"]
+    pair = [*flags_of_pair(tmp_path, town.ms, town.pan), "--sensor", "wv3"]
     before = displacements(town)
     assert call("fuse", *pair, "--align", "--method", "exp", tmp_path / "out.tif") == 0
     said = capsys.readouterr().err
@@ -156,7 +154,7 @@ def test_aligned_bands_lie_on_pan(town, tmp_path, capsys):
 
 def test_a_pair_that_is_too_small_to_register_is_told_of_without_it(town, tmp_path, capsys):
     small = town.crop(slice(0, 64), slice(0, 64))
-    pair = [*write_pair(tmp_path, small.ms, small.pan), "--sensor", "wv3"]
+    pair = [*flags_of_pair(tmp_path, small.ms, small.pan), "--sensor", "wv3"]
     assert call("check", *pair) == 0
     assert "Registration was not measured: MS is 64 x 64" in capsys.readouterr().out
     assert call("fuse", *pair, "--align", "--method", "exp", tmp_path / "o.tif") == 2
@@ -168,13 +166,13 @@ def test_check_counts_what_has_no_data(town, tmp_path, capsys):
     ms[:, :56] = 0
     pan[:, :448] = 0
     ms[3, 100:, 100:] = 2047
-    pair = write_pair(tmp_path, ms, pan)
+    pair = flags_of_pair(tmp_path, ms, pan)
     assert call("check", *pair, "--sensor", "wv3") == 0
     said = capsys.readouterr().out
     assert "25.00% of MS, 50.00% of PAN" in said
     assert call("check", *pair) == 0
     assert "a sensor of 8 bands" in capsys.readouterr().out
-    assert call("check", *write_pair(tmp_path, ms * 0, pan), "--sensor", "wv3") == 2
+    assert call("check", *flags_of_pair(tmp_path, ms * 0, pan), "--sensor", "wv3") == 2
     assert "nowhere have data both" in capsys.readouterr().err
 
 
@@ -211,10 +209,7 @@ def test_what_a_mask_hides_does_not_count(measured, tmp_path, capsys):
     spoilt = fused.copy()
     spoilt[:, :64] = 2000
     write_tif(tmp_path / "fused.tif", spoilt, 0.3)
-    with rasterio.open(tmp_path / "fused.tif", "r+") as file:
-        mask = np.full(file.shape, 255, np.uint8)
-        mask[:64] = 0
-        file.write_mask(mask)
+    hide(tmp_path / "fused.tif", np.s_[:64])
     assert call(*command, "--truth", tmp_path / "truth.tif", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     for name in ("sam", "ergas", "q2n"):
@@ -240,7 +235,7 @@ def test_files_on_other_grids_are_refused(measured, town, tmp_path, capsys):
         write_tif(tmp_path / "truth.tif", **{"image": truth, "pixel": 0.3} | other)
         assert call(*command, "--truth", tmp_path / "truth.tif") == 2
         assert "expected one grid" in capsys.readouterr().err
-    assert call(*command, *write_pair(tmp_path, town.ms, town.pan)) == 2
+    assert call(*command, *flags_of_pair(tmp_path, town.ms, town.pan)) == 2
     assert "expected one grid" in capsys.readouterr().err
     write_tif(tmp_path / "truth.tif", truth * np.uint16(0), 0.3)
     assert call(*command, "--truth", tmp_path / "truth.tif") == 2
@@ -263,7 +258,7 @@ def test_patches_at_full_resolution_are_measured_without_a_truth(town, tmp_path,
 
 
 def test_training_begins_with_given_weights(tmp_path, capsys, town):
-    pair = [*write_pair(tmp_path, town.ms, town.pan), "--sensor", "wv3"]
+    pair = [*flags_of_pair(tmp_path, town.ms, town.pan), "--sensor", "wv3"]
     assert call("data", tmp_path, *pair, "--size", 32) == 0
     given = ["--train", tmp_path / "train.h5", "--valid", tmp_path / "valid.h5", "--lr", 0]
     given += ["--epochs", 1, "--batch-size", 2, "--device", "cpu", "--precision", "fp32"]

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from dcfnet import WV3, load_scene, load_trained
 from dcfnet.fusion.tiled import fuse_scene
@@ -13,7 +13,7 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import full_resolution, reduce_resolution
 from dcfnet.networks.one_pass import fuse
 from tests.benchmarks.bench_tiles import displacement
-from tests.support.tiles import Local, jobs, unhurried
+from tests.support.tiles import Local, jobs
 
 
 @pytest.mark.parametrize("tile, overlap", [(64, 32), (0, 0), (64, -4)])
@@ -133,7 +133,6 @@ def test_a_device_that_is_not_there_is_refused(network, scene, device):
         fuse_scene(network, scene, device=device)
 
 
-@settings(unhurried, max_examples=20)
 @given(jobs())
 def test_tiles_of_a_local_network_are_one_pass_at_any_size(job):
     scene, tiles = job

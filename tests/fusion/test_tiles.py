@@ -1,10 +1,11 @@
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dcfnet.fusion.tiles import tiles_along
 
 
+@settings(max_examples=100)
 @given(st.integers(1, 400), st.integers(1, 64), st.integers(0, 31))
 def test_tiles_cover_an_axis_once(size, tile, overlap):
     assume(2 * overlap < tile)

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from dcfnet import WV3, DataError
 from dcfnet.imagery.geotiff import Pair, Raster
 from dcfnet.imagery.scene import open_scene
-from tests.support.rasters import CORNER, RPCS, write_tif
+from tests.support.rasters import CORNER, RPCS, hide, write_pair, write_tif
 
 H, W = 12, 16
 ROWS, COLS = slice(0, H), slice(0, W)
@@ -61,22 +61,17 @@ def write_vrt(path, source, bands=8, of_band="", of_dataset=""):
 def test_a_mask_of_the_dataset_hides_what_lies_under_it(tmp_path, ms, internal, nodata):
     ms[:, :5] = 40000  # fill that no sensor of 11 bits sees
     path = write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=nodata)
-    mask = np.full((H, W), 255, np.uint8)
-    mask[:5] = 0
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "r+") as file:
-        file.write_mask(mask)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal):
+        seen = hide(path, np.s_[:5])
     image, valid = read(path)
-    np.testing.assert_array_equal(valid, mask > 0)
+    np.testing.assert_array_equal(valid, seen)
     np.testing.assert_array_equal(image, ms * valid)
 
 
 def test_a_mask_and_a_no_data_value_both_count(tmp_path, ms):
     ms[3, 7, 7] = 9999
     path = write_tif(tmp_path / "ms.tif", ms, 1.2, nodata=9999)
-    mask = np.full((H, W), 255, np.uint8)
-    mask[0] = 0
-    with rasterio.open(path, "r+") as file:
-        file.write_mask(mask)
+    hide(path, np.s_[:1])
     valid = read(path)[1]
     assert not valid[0].any() and not valid[7, 7] and valid.sum() == (H - 1) * W - 1
 
@@ -128,10 +123,7 @@ def test_an_alpha_band_elsewhere_or_unmarked_is_asked_about(tmp_path, ms):
 
 
 def test_the_fourth_band_of_8_bits_is_image_though_gdal_takes_it_for_alpha(tmp_path):
-    four = replace(
-        WV3, name="own", bands=("B", "G", "R", "N"), band_names=("b", "g", "r", "n"), bits=8,
-        wavelengths=WV3.wavelengths[:4], mtf_gains=(0.3,) * 4, rgb=(2, 1, 0), rgb_135=(2, 1, 0),
-    )  # fmt: skip
+    four = replace(WV3.select("B", "G", "R", "N"), name="own", bits=8)
     image = np.random.default_rng(2).integers(1, 256, (4, H, W)).astype(np.uint8)
     image[3, 2:4] = 0  # water
     path = write_tif(tmp_path / "ms.tif", image, 1.2)
@@ -170,12 +162,9 @@ def test_without_a_no_data_value_0_in_every_band_is_none(tmp_path, ms):
 
 def test_a_scene_has_data_where_the_masks_of_both_files_say_so(tmp_path, ms, pan):
     ms[:, :3], pan[:, :, :8] = 1500, 1500
-    files = write_tif(tmp_path / "ms.tif", ms, 1.2), write_tif(tmp_path / "pan.tif", pan, 0.3)
-    for path, hidden in zip(files, (np.s_[:3], np.s_[:, :8]), strict=True):
-        with rasterio.open(path, "r+") as file:
-            mask = np.full(file.shape, 255, np.uint8)
-            mask[hidden] = 0
-            file.write_mask(mask)
+    files = write_pair(tmp_path, ms, pan[0])
+    hide(files[0], np.s_[:3])
+    hide(files[1], np.s_[:, :8])
     scene = open_scene(*files, WV3)
     assert not scene.mask[:3].any() and not scene.mask[:, :2].any() and scene.mask[3:, 2:].all()
     assert not scene.ms[:, :3].any() and not scene.pan[:, :8].any()
@@ -300,7 +289,7 @@ def test_rpcs_and_control_points_are_those_of_common_ground(tmp_path, ms, pan):
 
 
 def test_rpcs_that_make_no_sense_are_refused(tmp_path, ms, pan):
-    files = write_tif(tmp_path / "ms.tif", ms, 1.2), write_tif(tmp_path / "pan.tif", pan, 0.3)
+    files = write_pair(tmp_path, ms, pan[0])
     files[1].with_name("pan.tif.aux.xml").write_text(
         '<PAMDataset><Metadata domain="RPC"><MDI key="LINE_OFF">x</MDI></Metadata></PAMDataset>'
     )
@@ -340,7 +329,7 @@ def test_pixels_that_do_not_fit_are_resampled_as_the_error_says(tmp_path, ms, pi
 
 def test_a_file_that_lies_nowhere_is_told_from_one_that_does(tmp_path, ms, pan):
     bare = {"transform": Affine.identity()}
-    files = write_tif(tmp_path / "ms.tif", ms, 1.2), write_tif(tmp_path / "pan.tif", pan, 0.3)
+    files = write_pair(tmp_path, ms, pan[0])
     for k, image in ((0, ms), (1, pan)):
         other = write_tif(tmp_path / "bare.tif", image, 1, **bare)
         pair = [other, files[1]] if k == 0 else [files[0], other]

@@ -9,7 +9,7 @@ from dcfnet.imagery.ground import Grid, common_ground
 PIXEL = 0.3
 
 
-@settings(deadline=None)
+@settings(max_examples=100)
 @given(*[st.integers(1, 30)] * 2, *[st.integers(1, 120)] * 2, *[st.integers(-130, 130)] * 2)
 def test_common_ground_is_all_ms_pixels_that_pan_covers(h, w, pan_h, pan_w, down, right):
     """MS's corner lies ``right`` and ``down`` PAN pixels from PAN's."""

@@ -20,7 +20,7 @@ from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import Window
 from dcfnet.imagery.sensors import get_sensor
-from tests.support.patches import properties, samples, write_raw
+from tests.support.patches import samples, write_raw
 
 
 def test_the_dataset_gives_what_the_file_holds(sample, tmp_path):
@@ -71,7 +71,6 @@ def test_full_resolution_files_have_no_truth(layout, tmp_path):
     assert set(PatchDataset(path, WV3)[0]) == {"pan", "ms", "lms"}
 
 
-@properties
 @given(samples(), st.data())
 def test_any_patches_are_read_as_they_were_written(tmp_path_factory, sample, data):
     h, w = sample.pan.shape

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dcfnet import DataError
 from dcfnet.imagery.patches import patch_windows
 from dcfnet.imagery.regions import regions
-from tests.support.patches import properties, samples
+from tests.support.patches import samples
 
 
 def test_patches_stay_within_their_region_and_overlap_only_in_training(sample):
@@ -62,7 +62,6 @@ def test_the_test_region_is_what_patches_are_cut_from(sample, fold):
     assert np.array_equal(test.gt[:, :64, :64], sample.gt[:, rows, cols])
 
 
-@properties
 @given(samples(), st.sampled_from(("train", "valid", "test")), st.integers(1, 2))
 def test_patches_are_all_those_with_data_and_no_other(sample, split, size):
     size, stride = 8 * size, (4 if split == "train" else 8) * size

@@ -1,4 +1,5 @@
 import importlib.metadata
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,18 +10,9 @@ from dcfnet.imagery.catalogue import SCENES
 from dcfnet.imagery.filters import exp_upsample
 from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.wald import full_resolution, reduce_resolution
-from tests.support.rasters import write_tif
+from tests.support.rasters import write_pair, write_tif
 
-
-def _installed(package):
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-imagery = pytest.mark.skipif(not _installed("dgsamples"), reason="dgsamples is not installed")
+imagery = pytest.mark.skipif(not find_spec("dgsamples"), reason="dgsamples is not installed")
 
 PIXEL = 0.3
 MS_SHAPE = (20, 24)
@@ -39,9 +31,7 @@ def pan_image():
 
 @pytest.fixture
 def pair(tmp_path, ms_image, pan_image):
-    ms = write_tif(tmp_path / "ms.tif", ms_image, 4 * PIXEL)
-    pan = write_tif(tmp_path / "pan.tif", pan_image, PIXEL)
-    return ms, pan
+    return write_pair(tmp_path, ms_image, pan_image[0])
 
 
 @imagery

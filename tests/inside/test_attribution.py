@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -15,38 +17,17 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.inside import attribution
 from dcfnet.inside.attribution import Images
 from dcfnet.inside.gradcam import GradCAM
-from dcfnet.networks import NETWORKS, build_network
+from dcfnet.networks import NETWORKS
+from tests.support import networks
 
 BRANCHES = [f"stage3.branches.{i}" for i in range(3)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def build(name="dcfnet"):
-    """A network as after training: no statistics at their start, no last layer of zeros."""
-    torch.manual_seed(0)
-    options = {"width": 0.1, "inject_details": False} if name == "dcfnet" else {}
-    model = build_network(name, **options)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.3, 3)
-            nn.init.uniform_(module.bias, -0.3, 0.3)
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-    return model.eval()
+build = partial(networks.build, width=0.1, anew=True)
 
 
 def images(batch=2, size=32, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    shapes = (1, size), (8, size // 4), (8, size)
-    return Images(*(torch.rand(batch, c, n, n, generator=generator) for c, n in shapes))
+    return Images(*networks.images(size, batch=batch, seed=seed))
 
 
 class TwoWays(nn.Module):

@@ -6,12 +6,7 @@ from torch import nn
 from dcfnet.inside.fields import effective_fields, field_radius, mean_field
 from dcfnet.networks import build_network
 from dcfnet.networks.base import PansharpeningNetwork
-
-
-def inputs(size=64, bands=8, batch=1):
-    generator = torch.Generator().manual_seed(0)
-    shapes = (1, size, size), (bands, size // 4, size // 4), (bands, size, size)
-    return tuple(torch.rand(batch, *shape, generator=generator) for shape in shapes)
+from tests.support.networks import images
 
 
 class Linear(PansharpeningNetwork):
@@ -36,9 +31,9 @@ class Linear(PansharpeningNetwork):
 def test_field_of_a_linear_network_is_its_squared_weights():
     torch.manual_seed(0)
     model = Linear().eval()
-    images = inputs(16, bands=2)
-    exact = effective_fields(model, ["mix"], *images, draws=None)["mix"][0]
-    found = effective_fields(model, ["mix"], *images, draws=500)["mix"][0]
+    inputs = images(16, bands=2)
+    exact = effective_fields(model, ["mix"], *inputs, draws=None)["mix"][0]
+    found = effective_fields(model, ["mix"], *inputs, draws=500)["mix"][0]
     expected = np.zeros((16, 16))
     expected[6:11, 6:11] = model.of_pan.weight.detach().square().sum((0, 1))
     expected[8, 8] += model.of_lms.weight.detach().square().sum()
@@ -51,14 +46,14 @@ def test_field_of_a_linear_network_is_its_squared_weights():
 
 def test_random_signs_are_seeded_and_patches_independent():
     model = build_network("dcfnet", width=0.1).eval()
-    images = inputs(32, batch=2)
+    inputs = images(32, batch=2)
     both, again, other = (
-        effective_fields(model, ["stage1"], *images, draws=1, seed=seed)["stage1"]
+        effective_fields(model, ["stage1"], *inputs, draws=1, seed=seed)["stage1"]
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(both, again)
     assert not np.allclose(both, other)
-    changed = [image.clone() for image in images]
+    changed = [image.clone() for image in inputs]
     for image in changed:
         image[1] += 1
     after = effective_fields(model, ["stage1"], *changed, draws=1, seed=0)["stage1"]
@@ -68,7 +63,7 @@ def test_random_signs_are_seeded_and_patches_independent():
 def test_field_reaches_as_far_as_the_kernels_add_up_to():
     torch.manual_seed(0)
     model = build_network("dcfnet", width=0.1).eval()
-    found = effective_fields(model, ["stem", "stage1", "stage2.branches.1"], *inputs(64), draws=1)
+    found = effective_fields(model, ["stem", "stage1", "stage2.branches.1"], *images(64), draws=1)
     for name, side in (("stem", 5), ("stage1", 13), ("stage2.branches.1", 47)):
         seen = np.flatnonzero(found[name][0].any(axis=1))
         assert (seen.min(), seen.max()) == (32 - side // 2, 32 + side // 2), name

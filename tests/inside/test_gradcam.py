@@ -13,36 +13,14 @@ from dcfnet import DataError
 from dcfnet.imagery import wald
 from dcfnet.imagery.simulated import camera as simulation
 from dcfnet.inside.gradcam import GradCAM
-from dcfnet.networks import NETWORKS, DCFNet, DCFNetConfig, build_network
+from dcfnet.networks import NETWORKS, DCFNet, DCFNetConfig
+from tests.support.networks import build, images
 
 FUSION = "stage3.fusion."
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The tensors are small: threads would mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def build(name="dcfnet", width=0.25):
-    torch.manual_seed(0)
-    options = {"width": width, "inject_details": False} if name == "dcfnet" else {}
-    model = build_network(name, **options)
-    for module in model.modules():  # statistics and shifts as after training
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.3, 3)
-            nn.init.uniform_(module.bias, -0.3, 0.3)
-    return model.eval()
-
-
-def inputs(batch=1, size=32):
-    generator = torch.Generator().manual_seed(1)
-    shapes = (1, size), (8, size // 4), (8, size)
-    return tuple(torch.rand(batch, c, n, n, generator=generator) for c, n in shapes)
+def inputs(batch=1):
+    return images(batch=batch, seed=1)
 
 
 @pytest.fixture(scope="module")

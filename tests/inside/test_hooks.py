@@ -5,6 +5,7 @@ from torch.testing import assert_close
 
 from dcfnet.inside.hooks import activations, kept, replaced, require_parts, resumed
 from dcfnet.networks import build_network
+from tests.support.networks import images
 
 
 @pytest.fixture(scope="module")
@@ -13,38 +14,32 @@ def model():
     return build_network("dcfnet", width=0.1, inject_details=False).eval()
 
 
-def inputs(size=32):
-    generator = torch.Generator().manual_seed(0)
-    shapes = (1, size), (8, size // 4), (8, size)
-    return tuple(torch.rand(1, c, n, n, generator=generator) for c, n in shapes)
-
-
 def hooks(model):
     return sum(len(module._forward_hooks) for module in model.modules())
 
 
 def test_activations_are_what_the_parts_return_and_hooks_are_gone(model):
-    images = inputs()
-    seen = activations(model, ["head.concat", "stem"], *images)
+    inputs = images()
+    seen = activations(model, ["head.concat", "stem"], *inputs)
     assert list(seen) == ["head.concat", "stem"]
     with torch.no_grad():
-        expected = model.stem(torch.cat((images[0], images[2]), dim=1))
+        expected = model.stem(torch.cat((inputs[0], inputs[2]), dim=1))
     assert_close(seen["stem"], expected)
     with pytest.raises(
         ValueError, match=r"'stage3\.branch\.0' \(did you mean 'stage3\.branches\.0"
     ):
-        activations(model, ["stage3.branch.0"], *images)
+        activations(model, ["stage3.branch.0"], *inputs)
     with pytest.raises(ValueError, match="pan must have"):
-        activations(model, ["stem"], images[2], *images[1:])
+        activations(model, ["stem"], inputs[2], *inputs[1:])
     assert hooks(model) == 0
 
 
 def test_what_is_kept_has_its_graph_and_is_of_the_last_pass(model):
-    images = inputs()
+    inputs = images()
     with kept(model, ["stem"]) as seen:
-        model(*images)
+        model(*inputs)
         first = seen["stem"]
-        model(2 * images[0], *images[1:])
+        model(2 * inputs[0], *inputs[1:])
     assert seen["stem"].requires_grad
     assert not torch.equal(seen["stem"], first)
 
@@ -64,14 +59,14 @@ def test_replaced_parts_hand_on_something_else_for_the_time_of_the_block():
 @pytest.mark.parametrize("part", ["pcft2", "stage3.fusion.fused.0", "stage1"])
 def test_a_pass_that_begins_behind_a_part_returns_the_same(model, part, copy):
     network = model.fused_for_inference() if copy else model
-    images = inputs()
+    inputs = images()
 
     def doubled():
         with torch.no_grad(), replaced(network, {part: lambda output: 2 * output}):
-            return network(*images)
+            return network(*inputs)
 
     expected = doubled()
-    with resumed(network, part, *images):
+    with resumed(network, part, *inputs):
         convolution = network.stem[0].conv
         convolution.register_forward_pre_hook(lambda *_: pytest.fail("it is run again"))
         assert_close(doubled(), expected, rtol=0, atol=0)

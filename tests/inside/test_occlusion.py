@@ -10,7 +10,7 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.inside.attribution import Images, band_mean, flat
 from dcfnet.inside.occlusion import keyhole, occlusion, without
 from dcfnet.networks import build_network
-from tests.inside.test_attribution import TwoWays, build, images, one_thread  # noqa: F401
+from tests.inside.test_attribution import TwoWays, build, images
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_equals_captum(name):
     def score(*x):
         return target(model(*x))
 
-    theirs = FeatureAblation(score, use_weights=False) if False else FeatureAblation(score)
+    theirs = FeatureAblation(score)
     shapes = [tuple(image.shape[-2:]) for image in inputs]
     found = theirs.attribute(
         tuple(inputs),

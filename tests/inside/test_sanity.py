@@ -12,6 +12,7 @@ from dcfnet.inside.sanity import (
     shuffle_weights,
 )
 from dcfnet.networks import build_network
+from tests.support.networks import images
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def inputs():
-    generator = torch.Generator().manual_seed(0)
-    shapes = (1, 32, 32), (4, 8, 8), (4, 32, 32)
-    return [torch.rand(2, *shape, generator=generator) for shape in shapes]
+    return images(bands=4, batch=2)
 
 
 def test_rank_correlation_by_hand():

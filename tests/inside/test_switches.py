@@ -4,6 +4,7 @@ import torch
 from dcfnet.inside.switches import closed, switched_off
 from dcfnet.networks import build_network
 from dcfnet.networks.dcfnet import REMOVABLE
+from tests.support.networks import images
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +16,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def inputs():
-    generator = torch.Generator().manual_seed(0)
-    shapes = (1, 32, 32), (4, 8, 8), (4, 32, 32)
-    return [torch.rand(2, *shape, generator=generator) for shape in shapes]
+    return images(bands=4, batch=2)
 
 
 @pytest.mark.parametrize("name", REMOVABLE)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -211,11 +211,6 @@ def pairs(draw, bands=(1, 8), size=(34, 70)):
     return gt, fused
 
 
-# On a busy machine anything may be slow.
-properties = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@properties
 @given(pairs(bands=(2, 8)), st.integers(0, 2**32 - 1))
 def test_sam_is_an_angle_that_ignores_the_brightness_of_every_pixel(pair, seed):
     gt, fused = pair
@@ -228,7 +223,6 @@ def test_sam_is_an_angle_that_ignores_the_brightness_of_every_pixel(pair, seed):
     assert_allclose(sam(gt, -fused), 180 - angle, atol=1e-4)
 
 
-@properties
 @given(pairs(), st.floats(0.01, 100))
 def test_ergas_and_psnr_grow_and_fall_with_the_error(pair, factor):
     gt, fused = pair
@@ -243,7 +237,6 @@ def test_ergas_and_psnr_grow_and_fall_with_the_error(pair, factor):
         assert_allclose(psnr(fused, gt), psnr(gt, fused), rtol=1e-9)
 
 
-@properties
 @given(pairs(), st.floats(0.01, 100))
 def test_scc_is_a_share_that_ignores_a_common_gain(pair, gain):
     gt, fused = pair
@@ -254,7 +247,6 @@ def test_scc_is_a_share_that_ignores_a_common_gain(pair, gain):
     assert_allclose(scc(gt, gain * fused), found, rtol=1e-9)
 
 
-@properties
 @given(pairs(), st.integers(1, 30), st.integers(0, 2000))
 def test_q2n_is_a_share_that_ignores_what_brightens_both(pair, gain, offset):
     gt, fused = pair
@@ -267,7 +259,6 @@ def test_q2n_is_a_share_that_ignores_what_brightens_both(pair, gain, offset):
         assert_allclose(brighter, q2n(gt + offset, fused + offset), atol=1e-9)
 
 
-@properties
 @given(pairs(bands=(4, 4)))
 def test_q4_allows_the_orders_of_bands_that_its_algebra_does(pair):
     gt, fused = pair
@@ -277,7 +268,6 @@ def test_q4_allows_the_orders_of_bands_that_its_algebra_does(pair):
     assert_allclose(q2n(gt[turned], fused[turned]), q2n(gt, fused), atol=1e-9)
 
 
-@properties
 @given(pairs(bands=(8, 8), size=(64, 64)), st.booleans())
 def test_metrics_without_a_truth_stay_within_their_bounds(pair, negative):
     lms, fused = pair

@@ -18,6 +18,7 @@ from dcfnet.networks import (
     load_released,
 )
 from tests.support import golden_networks as golden
+from tests.support.networks import images
 
 PARAMETERS = {
     "pnn": 104_360,
@@ -30,11 +31,8 @@ PARAMETERS = {
 RELEASED_FILES = {"dicnn": "dicnn1.pth"}
 
 
-def inputs(height=32, width=48, bands=8, batch=2):
-    generator = torch.Generator().manual_seed(0)
-    low = (-(-height // 4), -(-width // 4))
-    shapes = (1, height, width), (bands, *low), (bands, height, width)
-    return tuple(torch.rand(batch, *shape, generator=generator) for shape in shapes)
+def inputs(height=32, width=48, bands=8):
+    return images(height, width, bands=bands, batch=2)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -4,11 +4,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from dcfnet import DataError
+from dcfnet.inside.hooks import kept
 from dcfnet.networks import DCFNet, DCFNetConfig
-from dcfnet.networks.base import RATIO
 from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import REMOVABLE
 from tests.support import golden_networks as golden
+from tests.support.networks import images
 
 
 def build(**options):
@@ -20,11 +21,8 @@ def narrow(**options):
     return build(width=0.25, inject_details=False, **options)
 
 
-def random_inputs(height=64, width=64, bands=8, batch=1):
-    generator = torch.Generator().manual_seed(1)
-    low = (-(-height // RATIO), -(-width // RATIO))
-    shapes = (1, height, width), (bands, *low), (bands, height, width)
-    return tuple(torch.rand(batch, *shape, generator=generator) for shape in shapes)
+def random_inputs(height=64, width=64, batch=1):
+    return images(height, width, batch=batch, seed=1)
 
 
 @torch.no_grad()
@@ -48,19 +46,10 @@ def randomise(model):
 
 
 def outputs(model, names, *inputs):
-    """What the named modules return."""
-    seen = {}
-
-    def keep(name):
-        return lambda module, args, output: seen.__setitem__(name, output)
-
-    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
-        seen["fused"] = model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+    """What the named modules return, in the order in which they are called."""
+    with kept(model, names) as seen:
+        fused = model(*inputs)
+    return {**seen, "fused": fused}
 
 
 # --- The released network's numbers -----------------------------------------------------------

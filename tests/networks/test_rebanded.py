@@ -9,14 +9,12 @@ from torch.testing import assert_close
 from dcfnet import WV3, DataError, build_network
 from dcfnet.networks import NETWORKS
 from dcfnet.networks.rebanded import rebanded
+from tests.support.networks import images
 
 
 def chosen(*bands, name="other"):
     """WorldView-3 with some of its bands, in this order."""
-    at = [WV3.index(band) for band in bands]
-    each = {key: tuple(getattr(WV3, key)[i] for i in at)
-            for key in ("bands", "band_names", "wavelengths", "mtf_gains")}  # fmt: skip
-    return replace(WV3, name=name, title=name, **each, rgb=(2, 1, 0), rgb_135=(2, 1, 0))
+    return replace(WV3.select(*bands), name=name, title=name)
 
 
 def trained(name):
@@ -36,7 +34,7 @@ def test_four_of_eight_bands(name):
     assert [int((centres - c).abs().argmin()) for c in WV3.centres] == near
     old = trained(name)
     new = rebanded(old, WV3, four)
-    pan, ms, lms = (torch.rand(2, c, n, n) for c, n in ((1, 32), (4, 8), (4, 32)))
+    pan, ms, lms = images(bands=4, batch=2)
     with torch.no_grad():
         expected = old(pan, ms[:, near], lms[:, near])[:, [WV3.index(b) for b in "BGRN"]]
         assert_close(new(pan, ms, lms), expected, rtol=1e-4, atol=1e-4)
@@ -49,7 +47,7 @@ def test_another_order_of_the_same_bands(name):
     back = [order.index(band) for band in WV3.bands]
     old = trained(name)
     new = rebanded(old, WV3, chosen(*order))
-    pan, ms, lms = (torch.rand(1, c, n, n) for c, n in ((1, 32), (8, 8), (8, 32)))
+    pan, ms, lms = images()
     with torch.no_grad():
         expected = old(pan, ms[:, back], lms[:, back])[:, at]
         assert_close(new(pan, ms, lms), expected, rtol=1e-4, atol=1e-4)
@@ -57,10 +55,7 @@ def test_another_order_of_the_same_bands(name):
 
 def test_pannet_takes_four_bands():
     new = rebanded(trained("pannet"), WV3, chosen("B", "G", "R", "N"))
-    assert (
-        new(torch.rand(1, 1, 32, 32), torch.rand(1, 4, 8, 8), torch.rand(1, 4, 32, 32)).shape[1]
-        == 4
-    )
+    assert new(*images(bands=4)).shape[1] == 4
 
 
 def test_the_sensor_must_be_the_networks():

@@ -2,14 +2,10 @@
 
 import h5py
 import numpy as np
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from dcfnet import WV3
 from dcfnet.imagery.wald import Sample
-
-# On a busy machine anything may be slow.
-properties = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def write_raw(path, datasets):

@@ -44,3 +44,19 @@ def write_tif(
             for band, name in enumerate(names, 1):
                 file.set_band_description(band, name)
     return path
+
+
+def write_pair(folder: Path, ms: np.ndarray, pan: np.ndarray, **of_ms) -> tuple[Path, Path]:
+    """MS (C, h, w) of 1.2 m and PAN (H, W) of 0.3 m of one ground; ``of_ms`` as for `write_tif`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pair = write_tif(folder / "ms.tif", ms, 1.2, **of_ms)
+    return pair, write_tif(folder / "pan.tif", pan[None], 0.3)
+
+
+def hide(path: Path, where: tuple[slice, ...] | slice) -> np.ndarray:
+    """Give a file a mask, which it returns: True where it has data still."""
+    with rasterio.open(path, "r+") as file:
+        seen = np.ones(file.shape, bool)
+        seen[where] = False
+        file.write_mask(seen)
+    return seen

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from dcfnet import WV3
@@ -27,10 +26,6 @@ class Local(torch.nn.Module):
     def forward(self, pan, ms, lms):
         near = ms.repeat_interleave(4, -1).repeat_interleave(4, -2)
         return lms + 0.1 * self.layers(torch.cat((pan, lms, near), 1))
-
-
-# On a busy machine anything may be slow.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

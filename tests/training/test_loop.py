@@ -97,14 +97,6 @@ def test_schedule_and_average(train, valid, tmp_path):
     assert evaluate_network(model, valid)["loss"] == pytest.approx(history["valid_loss"][-1])
 
 
-def test_a_trapezoid_is_constant_and_falls_over_the_last_fifth(train, valid):
-    history = quick_fit(network("dicnn"), train, valid, epochs=10, lr=1e-2, schedule="trapezoid")
-    done = (5 * np.arange(1, 11) - 1) / 50  # before the last step of each epoch
-    assert np.allclose(history["lr"], 1e-2 * np.minimum(1, 5 * (1 - done)))
-    assert (history["lr"][:8] == 1e-2).all()
-    assert 0 < history["lr"][-1] < history["lr"][-2] < 1e-2
-
-
 def test_exposure_is_what_the_network_sees(train, valid):
     """By a factor that is no chance: training loss scales with its square, validation does not."""
     dim = [{key: image / 8 for key, image in patch.items()} for patch in train]

@@ -47,7 +47,7 @@ numbers = st.floats(width=64)
 losses = st.floats(allow_nan=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(losses, losses, *[numbers] * 5), max_size=6))
 def test_any_history_survives_its_file_to_the_last_bit(tmp_path_factory, values):
     rows = [dict(zip(COLUMNS, (i, *row), strict=True)) for i, row in enumerate(values, 1)]

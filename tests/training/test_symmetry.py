@@ -3,10 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfnet.training.batches import symmetry
-from tests.support.patches import properties
 
 
-@properties
 @given(st.integers(1, 6), st.integers(0, 7), st.integers(0, 7), st.integers(0, 2**32 - 1))
 def test_symmetries_are_a_group_and_keep_the_images_of_a_patch_together(size, one, other, seed):
     gt, lms = torch.rand((2, 8, 4 * size, 4 * size), generator=torch.Generator().manual_seed(seed))

@@ -5,7 +5,7 @@ Lengths are in metres; x runs east, y runs south, angles turn from x towards y.
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from dcfnet.imagery.simulated.materials import VARIANTS, kind_of, spectrum
 
 _ROOFS = ("grey shingle", "brown shingle", "red tile", "slate")
 _CARS = ("white car", "silver car", "dark car", "red car", "blue car")
+
+Place = TypeVar("Place", float, np.ndarray)
 
 
 class Landscape:
@@ -146,13 +148,7 @@ class Course:
         self.start, self.tilt, self.swing = start, tilt, swing
         self.frequency, self.phase = 2 * np.pi / wavelength, rng.uniform(0, 2 * np.pi)
 
-    @overload
-    def __call__(self, at: float) -> float: ...
-
-    @overload
-    def __call__(self, at: np.ndarray) -> np.ndarray: ...
-
-    def __call__(self, at: np.ndarray | float) -> np.ndarray | float:
+    def __call__(self, at: Place) -> Place:
         """Where the line is."""
         wave = self.swing * np.sin(self.frequency * at + self.phase)
         return self.start + self.tilt * at + wave
