@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -69,12 +69,17 @@ def architecture(model: DCFNet, height: int = 64, width: int = 64) -> Diagram:
     return _Architecture(model, height, width).diagram()
 
 
-@dataclass
-class _Canvas:
-    """Elements of a drawing, lines below boxes."""
+class _Architecture:
+    """Draws a network while going down the page, lines below boxes."""
 
-    below: list[str] = field(default_factory=list)
-    above: list[str] = field(default_factory=list)
+    def __init__(self, model: DCFNet, height: int, width: int) -> None:
+        self.model = model
+        self.size = (height, width)
+        self.parts: dict[str, Part] = model.parts()
+        self.below: list[str] = []
+        self.above: list[str] = []
+
+    # --- Pieces ---
 
     def text(self, x: float, y: float, words: str, kind: str = "") -> str:
         return f'<text class="{kind}" x="{x:g}" y="{y:g}">{html.escape(words)}</text>'
@@ -101,18 +106,6 @@ class _Canvas:
                 f"L{x - along[0] - across[0]:g} {y - along[1] - across[1]:g}"
             )
             self.below.append(f'<path class="head" d="M{corners} Z"/>')
-
-
-class _Architecture(_Canvas):
-    """Draws a network while going down the page; `y` is how far it has come."""
-
-    def __init__(self, model: DCFNet, height: int, width: int) -> None:
-        super().__init__()
-        self.model = model
-        self.size = (height, width)
-        self.parts: dict[str, Part] = model.parts()
-
-    # --- Pieces ---
 
     def group(self, name: str, content: str, kind: str = "") -> str:
         """Elements that stand for a part; a pointer that rests on them reads what it is."""

@@ -1,10 +1,17 @@
-"""How each network is drawn, the same in every figure and view."""
+"""How networks look in every figure and view, and pictures as pages carry them."""
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["NetworkStyle", "network_style"]
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+__all__ = ["NetworkStyle", "network_style", "picture"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +48,10 @@ _STYLES = {
 def network_style(network: str) -> NetworkStyle:
     """The style of a network by its name in `dcfnet.networks.NETWORKS`; grey for any other."""
     return _STYLES.get(network, NetworkStyle("#888888", (), "."))
+
+
+def picture(image: npt.NDArray[np.uint8], kind: str = "png", **how: Any) -> str:
+    """An image (h, w) or (h, w, 3) as an address that carries it; ``how`` is Pillow's."""
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, kind, optimize=True, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

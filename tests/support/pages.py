@@ -7,27 +7,26 @@ from pathlib import Path
 import pytest
 
 HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>A network in a page</title>
+<html lang="en" data-theme="light"><head><meta charset="utf-8"><title>A network in a page</title>
 <meta name="viewport" content="width=device-width">
-<style>html {{ color-scheme: {theme}; }}
-  body {{ margin: 0.5rem; background: {ground}; --pst-color-background: {ground};
-    --pst-color-text-base: {ink}; --pst-color-text-muted: {ink}; --pst-color-surface: {surface};
-    --pst-color-primary: {accent}; --pst-color-border: {ink}; }}</style>
+<style>html { color-scheme: light; --ground: #fff; --ink: #222;
+    --pst-color-surface: #eee; --pst-color-primary: #0b6b74; }
+  html[data-theme=dark] { color-scheme: dark; --ground: #111; --ink: #ddd;
+    --pst-color-surface: #222; --pst-color-primary: #6bc5ce; }
+  html { --pst-color-background: var(--ground); --pst-color-text-base: var(--ink);
+    --pst-color-text-muted: var(--ink); --pst-color-border: var(--ink); }
+  body { margin: 0.5rem; background: var(--ground); }</style>
 <script>
   const added = []; // what is asked for by script
   const look = (change) => change.addedNodes.forEach((node) => node.src && added.push(node.src));
   new MutationObserver((changes) => changes.forEach(look))
-    .observe(document, {{ childList: true, subtree: true }});
+    .observe(document, { childList: true, subtree: true });
   const engine = () => added.filter((address) => address.includes("/live/"));
 </script>
 <script src="_static/live.js"></script></head><body><main><h1>A page</h1>
-{piece}</main>
+PIECE</main>
 <script>const piece = document.querySelector(".dcf-live-body");</script></body></html>
 """
-THEMES = {
-    "light": {"ground": "#fff", "ink": "#222", "surface": "#eee", "accent": "#0b6b74"},
-    "dark": {"ground": "#111", "ink": "#ddd", "surface": "#222", "accent": "#6bc5ce"},
-}
 
 
 class Chromium:
@@ -56,16 +55,21 @@ class Chromium:
         return max(it["tdur"] for it in tasks) / 1000
 
     def faults(self):
-        """What axe-core has against the piece."""
+        """What axe-core has against the piece, in both themes, with nothing folded away."""
         axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-        found = axe.Axe().run(self.tab.page, context=".dcf-live").response["violations"]
-        return [(fault["id"], [node["target"] for node in fault["nodes"]]) for fault in found]
+        self.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
+        faults = []
+        for theme in ("dark", "light"):
+            self.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            found = axe.Axe().run(self.tab.page, context=".dcf-live").response["violations"]
+            faults += [(theme, it["id"], [node["target"] for node in it["nodes"]]) for it in found]
+        return faults
 
 
-def write_page(site, name, piece, theme="light"):
+def write_page(site, name, piece):
     """A page with a piece of HTML beside the networks of a site; its address."""
     path = Path(site) / f"{name}.html"
-    path.write_text(HEAD.format(piece=piece, theme=theme, **THEMES[theme]), "utf-8")
+    path.write_text(HEAD.replace("PIECE", piece), "utf-8")
     return path.as_uri()
 
 

@@ -6,15 +6,12 @@ is left of the fused image's difference from MS once it has been coarsened to MS
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from dcfnet.imagery.classical import mtf_glp_fs
 from dcfnet.imagery.composite import band_limits, composite, stretch
@@ -31,7 +28,11 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import data_dir
 from dcfnet.show.live.apart import altered
 from dcfnet.show.live.page import LivePage, coded, coloured, of_sensor
+from dcfnet.show.style import picture
 from dcfnet.training.history import History
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 __all__ = ["curtain", "doors", "opening"]
 
@@ -147,27 +148,7 @@ def _branches(model: DCFNet, sample: Sample) -> np.ndarray:
     return np.minimum(np.stack(found), 4000)
 
 
-def picture(image: np.ndarray) -> str:
-    """An image (h, w) or (h, w, 3) of bytes as an address that carries it."""
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-class _Doors:
-    """A cell's result."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def _repr_html_(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return "three doors"
-
-
-def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> _Doors:
+def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
     """Three ways into the book, each with a thumbnail and a finding that is measured here.
 
     Args:
@@ -175,6 +156,8 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> _Doors:
         scene: Whose test region is looked at.
         pages: Addresses to see it, to take it apart, to see whether the supplement holds.
     """
+    from IPython.display import HTML
+
     region = reduce_resolution(scene).region("test")
     patches = pictured(region)
     patch = patches[list(patches)[1]]
@@ -203,7 +186,7 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> _Doors:
         f"<span>{text.format(**numbers)}</span></a>"
         for page, (image, alt), (title, text) in zip(pages, thumbnails, texts, strict=True)
     )
-    return _Doors(f'<div class="dcf-doors">{cards}</div>')
+    return HTML(f'<div class="dcf-doors">{cards}</div>')
 
 
 def findings(model: DCFNet, region: Sample) -> dict[str, Any]:

@@ -5,11 +5,11 @@
 //   const net = await dcfnetLive.load("narrow", { onProgress })
 //   const fused = await net.fuse(pan, ms, lms, { gates })
 //   const maps = await net.maps(bands, mask, layers)         of the image that fuse() made last
-//   const scene = await net.fuseWhole(pan, ms, { gates, masks, onProgress, signal })
+//   const scene = await net.fuseWhole(pan, ms, { masks, onProgress, signal })
 //
 // Images are { data, shape }: a typed array of digital numbers and [rows, columns] or, channel
-// first, [bands, rows, columns]. `lms` may be null: `ms` is then interpolated here, its borders
-// continued. Times in seconds come with the results. All work is done in a worker.
+// first, [bands, rows, columns]. fuseWhole() interpolates `ms` itself. Times in seconds come with the
+// results. All work is done in a worker.
 "use strict";
 (function (root) {
   if (root.dcfnetLive) return;
@@ -143,13 +143,14 @@
 
   // --- A network --------------------------------------------------------------------------------
 
-  function checked(bands, pan, ms, lms) {
+  function checked(bands, images) {
+    const { pan } = images;
     const [rows, cols] = pan.shape;
     const shapes = { pan: [rows, cols], ms: [bands, rows / RATIO, cols / RATIO],
       lms: [bands, rows, cols] };
     expect(pan.shape.length === 2 && rows % RATIO === 0 && cols % RATIO === 0,
       `pan must have [rows, columns] in multiples of ${RATIO}, got [${pan.shape}].`);
-    for (const [name, image] of Object.entries({ pan, ms, ...(lms && { lms }) })) {
+    for (const [name, image] of Object.entries(images)) {
       expect(`${image.shape}` === `${shapes[name]}`, `${name} must have the shape [${
         shapes[name]}] for a pan of [${pan.shape}] and ${bands} bands, got [${image.shape}].`);
       const count = image.shape.reduce((a, b) => a * b, 1);
@@ -170,12 +171,11 @@
     };
 
     // One patch, kept for maps(). Returns { data, shape, seconds }, neither rounded nor clipped.
-    async function fuse(pan, ms, lms = null, { gates: given, maximum = 2047 } = {}) {
-      checked(bands, pan, ms, lms);
+    async function fuse(pan, ms, lms, { gates: given, maximum = 2047 } = {}) {
+      checked(bands, { pan, ms, lms });
       const [rows, cols] = pan.shape;
-      const answer = await ask("fuse", { network: name, rows, cols, pan: pan.data,
-        ...(lms ? { ms: ms.data, lms: lms.data } : { ms: widened(ms) }),
-        gates: gateValues(given), maximum, keep: true });
+      const answer = await ask("fuse", { network: name, rows, cols, pan: pan.data, ms: ms.data,
+        lms: lms.data, gates: gateValues(given), maximum, keep: true });
       shape = pan.shape;
       return { ...answer, shape: [bands, ...pan.shape] };
     }
@@ -212,13 +212,10 @@
     // dcfnet.fuse_scene does. `masks`, { pan, ms } with an entry for each pixel, say where there is
     // data; the result is 0 elsewhere. `signal`, of an AbortController, ends it after the tile in
     // work.
-    async function fuseWhole(pan, ms, { gates: given, maximum = 2047, tile = 256, overlap = 16,
-      masks = {}, onProgress = () => {}, signal } = {}) {
-      checked(bands, pan, ms);
+    async function fuseWhole(pan, ms, { maximum = 2047, tile = 256, overlap = 16, masks = {},
+      onProgress = () => {}, signal } = {}) {
+      checked(bands, { pan, ms });
       const [rows, cols] = tilesOf(ms.shape.slice(1), tile, overlap);
-      const shut = Object.keys(given ?? {}).find((gate) => gate.startsWith("pcft"));
-      expect(!shut || rows.length * cols.length === 1, `A closed ${shut} hands on its mean over the `
-        + "whole image, which no tile knows: choose a tile as large as the image.");
       const out = new Float32Array(bands * pan.data.length);
       let done = 0;
       for (const row of rows) for (const col of cols) {
@@ -227,7 +224,7 @@
         const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
         const mask = maskOfTile(masks, pan.shape, row, col);
         if (mask && !mask.some((valid) => valid)) continue;
-        const { data } = await ask("fuse", { network: name, gates: gateValues(given), maximum,
+        const { data } = await ask("fuse", { network: name, gates: gateValues(), maximum,
           rows: y.stop - y.start, cols: x.stop - x.start,
           pan: filledCut(pan, masks.pan, y, x, 0),
           ms: filledCut(ms, masks.ms, row, col, FILTER_MARGIN) });
@@ -238,7 +235,7 @@
       return { data: out, shape: [bands, ...pan.shape] };
     }
 
-    return { name, title, bands, gates, layers: Object.keys(layers), fuse, maps, fuseWhole };
+    return { fuse, maps, fuseWhole };
   }
 
   // --- Tiles ------------------------------------------------------------------------------------
@@ -337,11 +334,6 @@
       for (let at = 0; at < data.length; at += size) data[at + y * width + x] = data[at + from];
     }
   }
-
-  const widened = (image) => {
-    const [row, col] = image.shape.slice(-2).map((stop) => ({ start: 0, stop }));
-    return cut(image, row, col, FILTER_MARGIN).data;
-  };
 
   function paste(out, [height, width], tile, row, col) {
     const [rows, cols] = [row, col].map((t) => t.stop - t.start);

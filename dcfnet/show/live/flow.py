@@ -20,70 +20,49 @@ from dcfnet.inside.hooks import activations
 from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.diagram import COLOURS
-from dcfnet.show.live.curtain import picture
 from dcfnet.show.live.page import LivePage, colours, halves, of_patch, of_sensor
+from dcfnet.show.style import picture
 
 __all__ = ["fusion_flow", "pcft_flow"]
 
 
 @dataclass(frozen=True)
 class _Node:
-    """A map in the drawing.
+    """A map in the drawing."""
 
-    Attributes:
-        part: Its name in the network.
-        title: Above the map.
-        wide: Where it stands, as CSS's grid-area, in a wide page.
-        narrow: The same on a phone.
-        size: Of its map, against the largest of its kind.
-        last: The part that is shown instead where last convolutions are looked at.
-    """
-
-    part: str
-    title: str
-    wide: str
-    narrow: str
-    size: float = 1
-    last: str = ""
+    part: str  # its name in the network
+    title: str  # stands above the map
+    wide: str  # where it stands in a wide page, as CSS's grid-area
+    narrow: str  # the same on a phone
+    size: float = 1  # of its map, against the largest of its kind
+    last: str = ""  # the part that is shown instead where last convolutions are looked at
 
 
 @dataclass(frozen=True)
 class _Ribbon:
     """What goes from map to map.
 
-    Attributes:
-        wide: The points that it passes, each a part, or a lane's name, the side of it (t, r, b, l)
-            and how far along that side.
-        narrow: The same on a phone.
-        colour: In CSS.
-        part: Whose output it carries; empty where only the way is drawn.
-        factor: What that is multiplied with.
+    Points that it passes are each a part, or a lane's name, the side of it (t, r, b, l) and how far
+    along that side.
     """
 
     wide: Sequence[tuple[str, str, float]]
     narrow: Sequence[tuple[str, str, float]]
     colour: str
-    part: str = ""
-    factor: float = 1
+    part: str = ""  # whose output it carries; empty where only the way is drawn
+    factor: float = 1  # what that is multiplied with
 
 
 @dataclass(frozen=True)
 class _Drawing:
-    """All maps and ribbons.
-
-    Attributes:
-        lanes: By name, where ribbons run side by side in a wide page.
-        picture: Where the patch stands, wide and narrow, if MS enters the drawing.
-        chosen: The part to show large first.
-        width: Of the page in pixels, from which it is wide.
-    """
+    """All maps and ribbons."""
 
     nodes: list[_Node] = field(default_factory=list)
     ribbons: list[_Ribbon] = field(default_factory=list)
-    lanes: dict[str, str] = field(default_factory=dict)
-    picture: tuple[str, str] | None = None
-    chosen: str = ""
-    width: int = 0
+    lanes: dict[str, str] = field(default_factory=dict)  # where ribbons run side by side, by name
+    picture: tuple[str, str] | None = None  # where the patch stands, if MS enters the drawing
+    chosen: str = ""  # the part to show large first
+    width: int = 0  # of the page in pixels, from which it is wide
 
 
 def fusion_flow(

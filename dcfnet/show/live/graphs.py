@@ -102,18 +102,9 @@ class _Writer:
 
 
 def _convolution(
-    w: _Writer,
-    out: str,
-    x: fx.Node,
-    weight: fx.Node,
-    bias: fx.Node | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
+    w: _Writer, out: str, x: fx.Node, weight: fx.Node, bias: fx.Node | None, *settings: Any
 ) -> None:
+    stride, padding, dilation, transposed, output_padding, groups = settings
     how = {
         "kernel_shape": w.values[weight].shape[2:],
         "strides": stride,

@@ -119,7 +119,7 @@ def _runtime() -> dict[str, str]:
     """ONNX Runtime as it comes from its makers, and the worker that uses it."""
     code = _source("vendor/ort.js") + _source("worker.js")
     wasm = files("dcfnet.show.live").joinpath("vendor/ort.wasm.gz").read_bytes()
-    script = f"dcfnetLive.receive('code', 0, {_quoted(code)});\n"
+    script = f"dcfnetLive.receive('code', 0, {json.dumps(code)});\n"
     return {"live/runtime-code.js": script, **_scripts("runtime", wasm)}
 
 
@@ -131,13 +131,9 @@ def _scripts(name: str, content: bytes) -> dict[str, str]:
     text = base64.b64encode(content).decode()
     pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     return {
-        f"live/{name}-{i}.js": f"dcfnetLive.receive({_quoted(name)}, {i}, {_quoted(piece)});\n"
+        f"live/{name}-{i}.js": f'dcfnetLive.receive("{name}", {i}, "{piece}");\n'
         for i, piece in enumerate(pieces)
     }
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text)
 
 
 def _container(model: DCFNet) -> bytes:

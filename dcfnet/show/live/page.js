@@ -50,7 +50,8 @@
   // What page.py's packed() wrote: JSON, and after it the whole numbers of arrays, which become
   // { shape, data }.
   async function unpacked(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.fromBase64?.(text)
+      ?? Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const content = await new Response(stream).arrayBuffer();
     const start = 4 + new DataView(content).getUint32(0, true);

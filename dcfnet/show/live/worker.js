@@ -4,10 +4,8 @@ const networks = {}; // by name: description, graphs, weights, sessions, and the
 
 // --- What comes -----------------------------------------------------------------------------------
 
-function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}
+const fromBase64 = (text) => Uint8Array.fromBase64?.(text)
+  ?? Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 async function unpacked(pieces) {
   const stream = new Blob(pieces.map(fromBase64)).stream();

@@ -18,7 +18,7 @@ from dcfnet.show.views.panels import (
 )
 from dcfnet.show.views.parts import part_explorer
 from dcfnet.show.views.results import photographs, two_results
-from dcfnet.show.views.spectrum import band_explorer, spectrum_probe
+from dcfnet.show.views.spectrum import band_explorer
 from dcfnet.show.views.view import View
 
 __all__ = [
@@ -39,6 +39,5 @@ __all__ = [
     "part_explorer",
     "photographs",
     "side_by_side",
-    "spectrum_probe",
     "two_results",
 ]

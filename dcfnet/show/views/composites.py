@@ -124,8 +124,8 @@ def frame_panels(
     """Images of which the reader chooses one: all panels follow the same choices.
 
     Args:
-        stacks: Title of a panel to its images, uint8 (n1, ..., nk, H, W, 3). Coarser images are
-            drawn over the same ground as those of the first panel.
+        stacks: Title of a panel to its images, uint8 (n1, ..., nk, H, W, 3), or to one, (H, W, 3),
+            which stays. Coarser images are drawn over the same ground as those of the first panel.
         choices: Title of a control to its n options, one control for each of the k leading axes.
 
     Returns:
@@ -138,7 +138,7 @@ def frame_panels(
     selects = [choice(title, options) for title, options in choices.items()]
     panels: list[Panel] = []
     for title, stack in stacks.items():
-        if stack.shape[:-3] != counts:
+        if stack.shape[:-3] not in (counts, ()):
             raise ValueError(f"{title!r} must be {(*counts, 'H', 'W', 3)}, got {stack.shape}")
         panel = colour_panel(
             cube(channels_first(stack)),
@@ -147,7 +147,8 @@ def frame_panels(
             extent=next(iter(stacks.values())).shape[-3:-1],
             max_width=320,
         )
-        respond(call("showImage", **panel.models, selects=selects), *selects)
+        if stack.ndim > 3:
+            respond(call("showImage", **panel.models, selects=selects), *selects)
         panels.append(panel)
     return panels, selects
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dcfnet.inside.hooks import activations
 from dcfnet.networks import count_operations, count_parameters
+from dcfnet.networks.base import as_used
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import Part
 from dcfnet.show.diagram import architecture
@@ -27,7 +28,7 @@ from dcfnet.show.views.panels import (
 from dcfnet.show.views.store import map_store
 from dcfnet.show.views.view import call, respond, when_shown
 
-__all__ = ["part_chooser", "part_explorer"]
+__all__ = ["part_explorer"]
 
 
 def part_explorer(
@@ -55,9 +56,8 @@ def part_explorer(
         The layout, whole with its controls.
     """
     parts = model.parts()
-    training = model.training
-    seen = activations(model.eval(), parts, pan, ms, lms)
-    model.train(training)
+    with as_used(model):
+        seen = activations(model, parts, pan, ms, lms)
     maps: dict[str, npt.NDArray[np.floating]] = {}
     options: list[list[tuple[str, str]]] = []
     for name in parts:
@@ -71,7 +71,7 @@ def part_explorer(
     height, width = pan.shape[-2:]
     panel = map_panel(map_store(maps), (height, width), title="Feature map")
     image = image_panel(picture, title="The image", share=panel)
-    part = part_chooser(parts, 325)
+    part = _part_chooser(parts, 325)
     which = Select(title="Map", value="0", options=options[0], width=185)
     said = words("", html_attributes={"aria-live": "polite"})
     drawing = words(architecture(model, height, width).svg, tags=["dcf-diagram", part])
@@ -95,7 +95,7 @@ def part_explorer(
     )
 
 
-def part_chooser(parts: Mapping[str, Part], width: int) -> Select:
+def _part_chooser(parts: Mapping[str, Part], width: int) -> Select:
     """A control that chooses among parts, in groups."""
     titles = {
         "stem": "Trunk",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from bokeh.models import ColumnDataSource, LayoutDOM, LinearColorMapper
 from matplotlib import colormaps
-from PIL import Image
 
+from dcfnet.show.style import picture
 from dcfnet.show.views.panels import (
     PALETTES,
     Panel,
@@ -63,7 +61,8 @@ def photographs(
         )
     (extent,) = shapes
     height, width = extent
-    store = ColumnDataSource({"url": [_webp(image) for image in pictures.values()]})
+    urls = [picture(image, "webp", quality=75, method=2) for image in pictures.values()]
+    store = ColumnDataSource({"url": urls})
 
     def panel(title: str, share: Panel | None) -> Panel:
         plot = frame(extent, title, share, WIDTH)
@@ -166,10 +165,3 @@ def _beside(
         *below,
         sizing_mode="stretch_width",
     )
-
-
-def _webp(image: npt.NDArray[np.uint8]) -> str:
-    """The picture as an address that holds it."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", quality=75, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

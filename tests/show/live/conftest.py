@@ -19,11 +19,16 @@ def models():
 
 
 @pytest.fixture(scope="session")
-def site(models, tmp_path_factory):
-    """A folder with all that a page needs to run them."""
+def written(models, tmp_path_factory):
+    """A folder with all that a page needs to run them, and the sizes of its files."""
     folder = tmp_path_factory.mktemp("site")
-    write(folder / "_static", models)
-    return folder
+    return folder, write(folder / "_static", models)
+
+
+@pytest.fixture(scope="session")
+def site(written):
+    """The folder alone."""
+    return written[0]
 
 
 @pytest.fixture
@@ -50,8 +55,8 @@ def opened_at(request, site, tmp_path):
 def opened_in(request, site, opened_at):
     """Opens a piece of HTML in a browser, in a page with the networks beside it."""
 
-    def open_in(browser, piece, theme="light", width=1000):
-        address = write_page(site, request.node.name.partition("[")[0] + theme, piece, theme)
+    def open_in(browser, piece, width=1000):
+        address = write_page(site, request.node.name.partition("[")[0], piece)
         options = {"viewport": {"width": width, "height": 900}} if browser == "chromium" else {}
         page = opened_at(browser, address, **options)
         wait_until(page, "piece.parentNode.dataset.state === 'ready'")

