@@ -20,7 +20,7 @@ import torch
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.classical import get_method
-from dcfnet.imagery.regions import FOLDS
+from dcfnet.imagery.regions import FOLDS, regions
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.claims.context import CROSSING, radii, texture
 from dcfnet.inside.claims.cooperation import cooperation, errors
@@ -175,6 +175,8 @@ def _results(model: PansharpeningNetwork, scenes: Mapping[str, Sample], fold: in
 def classical(scenes: Mapping[str, Sample], methods: Sequence[str]) -> pd.DataFrame:
     """Results of methods that do not learn in the test regions of all folds.
 
+    As in the chapter on results, a method measures the whole scene before it fuses it.
+
     Args:
         scenes: Test set to a whole scene.
         methods: Names, see `dcfnet.imagery.classical.get_method`.
@@ -183,9 +185,10 @@ def classical(scenes: Mapping[str, Sample], methods: Sequence[str]) -> pd.DataFr
     for name in methods:
         method = get_method(name)
         for title, scene in scenes.items():
+            image = method(scene)
             for fold in range(len(FOLDS)):
-                test = scene.region("test", fold)
-                found = evaluate(test, method(test))
+                (window,) = regions(scene.shape, "test", fold)
+                found = evaluate(scene.crop(*window), image[:, *window])
                 values = {metric: round(found[metric], 4) for metric in OF_THE_CLAIMS}
                 rows.append({"network": method.title, "test set": title, "fold": fold, **values})
     return pd.DataFrame(rows)

@@ -142,8 +142,8 @@ class Finding:
             return f"By chance alone it would be supported with probability {self.chance:.3g}."
         if not self.trainings:
             return "No training is there that could show it."
-        there = f"{self.trainings} training" + ("s are" if self.trainings > 1 else " is")
-        return f"{there} there, at least {LEAST} are needed."
+        short = sum(check.outcome == "too few" for check in self.counted)
+        return f"{short} of {len(self.counted)} checks have fewer than {LEAST} trainings."
 
     def table(self) -> pd.DataFrame:
         """A row for each check that the verdict rests on.
