@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from dcfnet.errors import DataError
 from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.command import Flag, TakenBy
+from dcfnet.imagery.sensors import Sensor, get_sensor
 from dcfnet.training.command import NetworkName, exclusive, load_network
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dcfnet.fusion.archive import Job
     from dcfnet.fusion.below import Below
     from dcfnet.imagery.geotiff import Pair
-    from dcfnet.imagery.sensors import Sensor
     from dcfnet.imagery.source import Source
     from dcfnet.networks import PansharpeningNetwork
 
@@ -102,7 +102,6 @@ def adapt(
     """
     from dcfnet.fusion.below import below
     from dcfnet.imagery.geotiff import Pair
-    from dcfnet.imagery.sensors import get_sensor
 
     taken_by = get_sensor(sensor)
     model = chosen.load(taken_by)
@@ -158,9 +157,7 @@ class Order:
         if self.chosen.method and self.adapt:
             raise ValueError("a method without learning does not adapt: pass --adapt or --method")
 
-    def carry_out(
-        self, out: Path, ms: str, pan: str, sensor: str, strips: int = 1, strip: int | None = None
-    ) -> pd.DataFrame | None:
+    def carry_out(self, job: Job) -> dict[str, float]:
         """Fuse a scene, or a strip. Returns how what fuses stood one scale down, if it was tried.
 
         It is tried once: where the strips are joined.
@@ -169,23 +166,23 @@ class Order:
         from dcfnet.fusion.tiled import find_devices, plan_tiles
         from dcfnet.imagery.classical import METHODS, Method
         from dcfnet.imagery.geotiff import Pair
-        from dcfnet.imagery.sensors import get_sensor
 
-        taken_by, devices = get_sensor(sensor), self.device.split(",") if self.device else None
+        taken_by, out = get_sensor(job.sensor), Path(job.out)
+        devices = self.device.split(",") if self.device else None
         how: PansharpeningNetwork | Method
-        method, quiet = self.chosen.method, self.quiet or strip is not None
+        method, quiet = self.chosen.method, self.quiet or job.strip is not None
         how, table = METHODS[method] if method else self.chosen.load(taken_by), None
-        with Pair(ms, pan, taken_by, resample=self.resample) as pair:
+        with Pair(job.ms, job.pan, taken_by, resample=self.resample) as pair:
             require_free(out, pair, self.overwrite)
             source, places = _aligned(pair, self.align)
             plan_tiles(pair, self.tile, self.overlap)
             if not isinstance(how, Method):
                 find_devices(how, devices)
-                how, table = _ready(how, source, out, self.adapt, self.minutes, quiet)
+                how, table = self._ready(how, source, out, quiet)
         fuse_files(
             how,
-            ms,
-            pan,
+            job.ms,
+            job.pan,
             out,
             taken_by,
             tile=self.tile,
@@ -196,20 +193,33 @@ class Order:
             overwrite=self.overwrite,
             resample=self.resample,
             places=places,
-            strips=strips,
-            strip=strip,
+            strips=job.strips,
+            strip=job.strip,
             progress=sys.stderr.isatty(),
         )
-        return table
+        cells = {} if table is None else table.stack()
+        return {f"{name} {metric}": float(value) for (name, metric), value in cells.items()}
 
-    def carry_out_job(self, job: Job) -> dict[str, float]:
-        """The same for a scene of an archive."""
-        given = (job.ms, job.pan, job.sensor, job.strips, job.strip)
-        table = self.carry_out(Path(job.out), *given)
-        if table is None:
-            return {}
-        cells = table.stack().items()
-        return {f"{name} {metric}": float(value) for (name, metric), value in cells}
+    def _ready(
+        self, model: PansharpeningNetwork, source: Source, out: Path, quiet: bool
+    ) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:
+        """The network to fuse with, adapted or tried before, as was asked for; and how it stood."""
+        from dcfnet.fusion.below import below
+
+        if quiet and not self.adapt:
+            return model, None
+        try:
+            blocks = below(source, progress=sys.stderr.isatty())
+        except DataError as error:
+            if self.adapt:
+                raise
+            _say(f"{model.title} was not tried on the scene first: {error}")
+            return model, None
+        if self.adapt:
+            folder = out.with_name(f"{out.stem}-adapted")
+            return _adapted(model, blocks, folder, self.minutes, quiet=quiet)
+        cure = "; pass --adapt, or --method mtf-glp-fs"
+        return model, _compare({model.title: model}, blocks, cure)
 
 
 def fuse(
@@ -247,6 +257,8 @@ def fuse(
             processes of this machine.
         workers: How many processes of this machine; by default one for each core.
     """
+    from dcfnet.fusion.archive import Job
+
     order.check()
     if list is not None:
         if out or ms or pan:
@@ -259,7 +271,7 @@ def fuse(
     if out is None or ms is None or pan is None or sensor is None:
         raise ValueError("expected --ms, --pan, --sensor and OUT, or --list")
     try:
-        order.carry_out(out, ms, pan, sensor)
+        order.carry_out(Job(ms, pan, str(out), sensor))
     except KeyboardInterrupt as stop:
         return _goes_on("fuse", stop)
     print(out)
@@ -281,7 +293,7 @@ def _fuse_archive(
         )
     try:
         table = fuse_archive(
-            order.carry_out_job,
+            order.carry_out,
             jobs,
             report,
             scheduler=scheduler,
@@ -308,33 +320,6 @@ def _aligned(pair: Pair, asked: bool) -> tuple[Source, pd.DataFrame | None]:
     off = places - [PERFECT, PERFECT, 0]
     _say(f"PAN pixels by which bands lie off, and are moved:\n{off.round(2).to_string()}")
     return AlignedSource(pair, places), places
-
-
-def _ready(
-    model: PansharpeningNetwork,
-    source: Source,
-    out: Path,
-    adapting: bool,
-    minutes: float | None,
-    quiet: bool,
-) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:
-    """The network to fuse with, adapted or tried before, as was asked for; and how it stood."""
-    from dcfnet.fusion.below import below
-
-    if quiet and not adapting:
-        return model, None
-    try:
-        blocks = below(source, progress=sys.stderr.isatty())
-    except DataError as error:
-        if adapting:
-            raise
-        _say(f"{model.title} was not tried on the scene first: {error}")
-        return model, None
-    if adapting:
-        folder = out.with_name(f"{out.stem}-adapted")
-        return _adapted(model, blocks, folder, minutes, quiet=quiet)
-    cure = "; pass --adapt, or --method mtf-glp-fs"
-    return model, _compare({model.title: model}, blocks, cure)
 
 
 def _adapted(

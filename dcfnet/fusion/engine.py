@@ -23,10 +23,6 @@ def engine_for(model: nn.Module, device: torch.device, asked: str | None, tiles:
     """The engine for a network on a device, and so many tiles.
 
     By default it is OpenVINO where that is installed, the device a CPU and the scene not small.
-
-    Raises:
-        DataError: OpenVINO was asked for, and it is not installed.
-        ValueError: There is no such engine, or not for this device or network.
     """
     if asked not in (None, *ENGINES):
         raise ValueError(unknown("engine", asked, ENGINES))

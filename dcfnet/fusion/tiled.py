@@ -113,11 +113,7 @@ class _Runner:
 def find_devices(
     model: PansharpeningNetwork, asked: str | Sequence[str] | None
 ) -> list[torch.device]:
-    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU.
-
-    Raises:
-        ValueError: There is no such device.
-    """
+    """Where tiles are fused. Unless asked: where the network is, else all GPUs, else the CPU."""
     own = next(model.parameters()).device
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if asked is None:

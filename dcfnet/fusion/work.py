@@ -70,9 +70,6 @@ class WorkRaster:
 
         Returns:
             How many rows of tiles an interrupted call with the same fingerprint has left in it.
-
-        Raises:
-            OSError: There is too little room on the disk.
         """
         if done := self.done():
             return done
@@ -130,10 +127,6 @@ class WorkRaster:
 
         Yields:
             A function that takes a tile: fused (C, h, w), mask (h, w), its place in the row.
-
-        Raises:
-            DataError: The network gave no numbers.
-            OSError: The disk did not take everything.
         """
         (bands, _, width), r = self.shape, self.source.sensor.ratio
         row = self.rows[number - 1]
@@ -171,11 +164,7 @@ class WorkRaster:
         return np.where(mask, values, nodata).astype(self.dtype)
 
     def finish(self) -> None:
-        """Turn the raw raster into the result.
-
-        Raises:
-            OSError: The result cannot be written.
-        """
+        """Turn the raw raster into the result."""
         with written_whole(self.out) as temporary, MemoryFile(ext=".vrt") as described:
             try:
                 rasterio.shutil.copy(self.raster, described.name, driver="VRT")

@@ -20,8 +20,9 @@ from dcfnet.imagery.filters import (
     mtf_filter,
     wavelet_low_pass,
 )
+from dcfnet.imagery.regions import Window
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.imagery.statistics import Statistics, Tile, one_tile
+from dcfnet.imagery.statistics import Statistics, Tile
 from dcfnet.imagery.wald import Sample
 
 Fitted = dict[str, np.ndarray]
@@ -60,7 +61,8 @@ class Method:
 
     def measure(self, sample: Sample) -> Fitted:
         """The numbers that the method takes from a whole sample, by name."""
-        return self.fit(one_tile(sample))
+        whole = Window(*(slice(0, size) for size in sample.shape))
+        return self.fit([(sample, whole)])
 
 
 def _bands_and_pan(sample: Sample) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from dcfnet.imagery.sensors import SENSORS
+from dcfnet.imagery.sensors import SENSORS, Sensor, generic_sensor, get_sensor
 
 SensorName = Annotated[
     str | None,
@@ -32,6 +32,13 @@ BOOK, OWN = Group("The book's"), Group("Your own")
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 """Something that is not so unless it is asked for."""
+
+
+def sensor_of(raster: str | Path, name: str | None) -> Sensor:
+    """What took a raster: the sensor named, else one of which nothing but its bands is known."""
+    from dcfnet.imagery.geotiff import count_bands
+
+    return get_sensor(name) if name else generic_sensor(count_bands(raster))
 
 
 def data(
@@ -72,8 +79,6 @@ def data(
             a scene of the book, above 0, are built in data/SCENE/foldN.
     """
     from dcfnet.imagery.building import build_data, build_pairs
-    from dcfnet.imagery.geotiff import count_bands
-    from dcfnet.imagery.sensors import generic_sensor, get_sensor
 
     if not (folder or ms or pan):
         built = build_data(scene, fold=fold)
@@ -83,8 +88,7 @@ def data(
             "book none of them"
         )
     else:
-        taken_by = get_sensor(sensor) if sensor else generic_sensor(count_bands(ms[0]))
-        pairs = [*zip(ms, pan, strict=True)]
+        pairs, taken_by = [*zip(ms, pan, strict=True)], sensor_of(ms[0], sensor)
         built = build_pairs(pairs, taken_by, folder, fold=fold, size=size, resample=resample)
     for split, path in built.items():
         print(f"{split}: {path}")
@@ -112,10 +116,8 @@ def check(
         sensor: What took the images; its help names all.
         resample: Resample MS if it is off PAN's grid by a fraction of a PAN pixel.
     """
-    from dcfnet.imagery.geotiff import count_bands
     from dcfnet.imagery.pair_check import check_pair
     from dcfnet.imagery.pancollection import check_h5
-    from dcfnet.imagery.sensors import generic_sensor, get_sensor
 
     if bool(file) == bool(ms or pan) or bool(ms) != bool(pan):
         raise ValueError("name HDF5 files, or a pair with --ms and --pan")
@@ -124,6 +126,5 @@ def check(
         found = check_h5(path, taken_by, progress=True)
         print(f"{path}: can be used; images of {found.title}")
     if ms and pan:
-        if taken_by is None:
-            taken_by = generic_sensor(count_bands(ms))
-        print(check_pair(ms, pan, taken_by, resample=resample, progress=sys.stderr.isatty()))
+        taken_by, shown = sensor_of(ms, sensor), sys.stderr.isatty()
+        print(check_pair(ms, pan, taken_by, resample=resample, progress=shown))

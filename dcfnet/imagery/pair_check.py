@@ -41,26 +41,19 @@ class PairCheck:
 
 
 def check_pair(
-    ms_path: str | Path,
-    pan_path: str | Path,
+    ms: str | Path,
+    pan: str | Path,
     sensor: Sensor,
     *,
     resample: bool = False,
     progress: bool = False,
 ) -> PairCheck:
-    """Read every value of a pair, and say what it is.
-
-    Args:
-        ms_path: MS, a file or what GDAL reads besides.
-        pan_path: PAN likewise.
-        sensor: What took them.
-        resample: Where the grids are offset by a fraction of a PAN pixel, resample MS.
-        progress: Show a bar.
+    """Read every value of a pair, and say what it is; arguments are those of `Pair`, and a bar.
 
     Raises:
         DataError: The pair cannot be used.
     """
-    with Pair(ms_path, pan_path, sensor, resample=resample) as pair:
+    with Pair(ms, pan, sensor, resample=resample) as pair:
         data, bands = _counted(pair, progress)
         lines = [_about(pair), data]
         try:

@@ -27,12 +27,6 @@ REACH = 8
 _ROWS = 1 << 16  # of a matrix at a time: what a processor's cache holds
 
 
-def one_tile(sample: Sample) -> list[Tile]:
-    """A whole sample as the only tile of its scene."""
-    height, width = sample.shape
-    return [(sample, Window(slice(0, height), slice(0, width)))]
-
-
 class Statistics:
     """What can be said of columns of numbers once all their rows have been seen.
 

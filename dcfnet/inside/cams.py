@@ -40,9 +40,6 @@ class PatchCams:
     Attributes:
         fused: The fused patch, (C, H, W), in [0, 1].
 
-    Raises:
-        ValueError: A part does not exist, or there is none.
-
     Example:
         >>> cams = PatchCams(model, patch)
         >>> cams.map("head.concat", 4)                              # band 4, whole patch

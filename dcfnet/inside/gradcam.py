@@ -68,9 +68,6 @@ class LayerMaps:
             relu: ``"after"`` the sum over k, as Eq. 2 is printed; or ``"before"`` it, the sum of
                 ReLU(alpha_k A^k). The second is nowhere less than the first: what channels say
                 against y^c no longer cancels what others say for it.
-
-        Raises:
-            ValueError: ``relu`` is neither.
         """
         if relu == "after":
             return self.signed.relu()
@@ -147,12 +144,6 @@ class GradCAM:
 
         Returns:
             The fused image, (B, C, H, W), detached.
-
-        Raises:
-            ValueError: A layer is called not once but never or several times, or what it returns
-                is not (B, K, h, w).
-            TypeError: A layer returns something other than a tensor, or the network something
-                other than an image.
         """
         self.close()
         kept: dict[str, Tensor] = {}
@@ -195,12 +186,6 @@ class GradCAM:
 
         Returns:
             By layer, in the order in which they were named.
-
-        Raises:
-            RuntimeError: No forward pass has been made since the ``with`` block was entered.
-            ValueError: There is no such band or region, or the fused image does not depend on a
-                layer.
-            TypeError: ``region`` is none of these.
         """
         fused = self._seen()
         weights = _band_weights(bands, fused.shape[1])
@@ -225,15 +210,7 @@ class GradCAM:
     def gradients(
         self, band: int | Mapping[int, float], region: Region = None
     ) -> dict[str, Tensor]:
-        """The derivatives dy^c/dA, which Eq. 1 averages, by layer; (B, K, h, w) each.
-
-        Args:
-            band: One y^c, as in `maps`.
-            region: As in `maps`.
-
-        Raises:
-            RuntimeError, ValueError, TypeError: As `maps` does.
-        """
+        """The derivatives dy^c/dA, which Eq. 1 averages, of one y^c: (B, K, h, w) by layer."""
         fused = self._seen()
         weights = _band_weights(band, fused.shape[1])
         return self._gradients(weights, _region_weights(region, *fused.shape[-2:]))

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from dcfnet.errors import DataError
 from dcfnet.imagery.sensors import Sensor
-
-M = TypeVar("M", bound=nn.Module)
 
 RATIO = 4
 """PAN pixels per MS pixel along each axis, in every network here."""
@@ -55,7 +53,7 @@ class PansharpeningNetwork(nn.Module):
         network with batch normalisation does more, see `dcfnet.networks.dcfnet.DCFNet`.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
-        return stored_channels_last(fast)
+        return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @contextlib.contextmanager
@@ -71,11 +69,6 @@ def as_used(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, mode in learned.items():
             parameter.requires_grad_(mode)
-
-
-def stored_channels_last(model: M) -> M:
-    """All weights, and with them the tensors between, are stored channels-last from now on."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def require_bands(model: PansharpeningNetwork, sensor: Sensor, instead: str = "") -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcfnet.errors import unknown
-from dcfnet.networks.base import PansharpeningNetwork, initialise, pad_inputs, stored_channels_last
+from dcfnet.networks.base import PansharpeningNetwork, initialise, pad_inputs
 from dcfnet.networks.bricks import (
     Add,
     Bottleneck,
@@ -231,7 +231,9 @@ class DCFNet(PansharpeningNetwork):
                 if isinstance(module, (nn.ReLU, Add)):
                     module.inplace = True
         fast.requires_grad_(False)
-        return stored_channels_last(fast) if channels_last else fast
+        if channels_last:
+            fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fast
 
 
 def _of_pcft(name: str, without: tuple[str, ...]) -> tuple[bool, bool]:

@@ -77,12 +77,7 @@ class State:
         }
 
     def take_up(self, saved: dict[str, Any]) -> None:
-        """Become what `as_dict` told.
-
-        Raises:
-            ValueError: Its parts do not belong together. Damaged files make torch and Python raise
-                much else.
-        """
+        """Become what `as_dict` told; torch and Python raise what they like of damaged files."""
         self.history.rows = [
             {c: (int if c == "epoch" else float)(row[c]) for c in COLUMNS} for row in saved["rows"]
         ]
@@ -139,12 +134,7 @@ class Keeper:
     last_save: float = field(default_factory=time.monotonic)
 
     def save(self) -> None:
-        """Replace the checkpoint.
-
-        Raises:
-            FloatingPointError: A weight is not finite; the last checkpoint stays.
-            OSError: It cannot be written; the last checkpoint stays.
-        """
+        """Replace the checkpoint; if that fails or a weight is not finite, the last one stays."""
         state = self.state
         if not all(torch.isfinite(p).all() for p in state.model.parameters()):
             epoch = len(state.history) + 1

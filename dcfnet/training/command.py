@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
 
-from dcfnet.imagery.command import Flag, SensorName
+from dcfnet.imagery.command import Flag, SensorName, sensor_of
 from dcfnet.imagery.regions import Split
+from dcfnet.imagery.sensors import WV3, Sensor, generic_sensor, get_sensor
 from dcfnet.training.plan import Plan
 
 if TYPE_CHECKING:
-    from dcfnet.imagery.sensors import Sensor
     from dcfnet.networks import PansharpeningNetwork
     from dcfnet.training.history import History
 
@@ -87,7 +87,6 @@ def train(
 
     from dcfnet.imagery.building import data_file
     from dcfnet.imagery.pancollection import PatchDataset
-    from dcfnet.imagery.sensors import get_sensor
     from dcfnet.networks import build_network
     from dcfnet.training.loop import fit
 
@@ -212,7 +211,6 @@ def _measure_network(
 
     from dcfnet.imagery.building import data_file
     from dcfnet.imagery.pancollection import PatchDataset
-    from dcfnet.imagery.sensors import get_sensor
     from dcfnet.training.evaluate import evaluate_network, evaluate_without_truth
 
     patches = PatchDataset(data or data_file(split), get_sensor(sensor) if sensor else None)
@@ -230,15 +228,13 @@ def _measure_network(
 def _measure_file(
     fused: Path, truth: str | None, ms: str | None, pan: str | None, sensor: str | None
 ) -> dict[str, float]:
-    from dcfnet.imagery.geotiff import count_bands
-    from dcfnet.imagery.sensors import generic_sensor, get_sensor
     from dcfnet.measure.files import measure_against_pair, measure_against_truth
 
     if not truth and not (ms and pan):
         raise ValueError(
             "pass --truth to measure the fused file against, or --ms and --pan that it was made of"
         )
-    taken_by = get_sensor(sensor) if sensor else generic_sensor(count_bands(fused))
+    taken_by = sensor_of(fused, sensor)
     values = measure_against_truth(fused, truth, taken_by) if truth else {}
     if ms and pan:
         values |= measure_against_pair(fused, ms, pan, taken_by)
@@ -256,7 +252,6 @@ def load_network(
         DataError: The file is not what its flag says, or wavelengths are not known.
         ValueError: The file holds another network.
     """
-    from dcfnet.imagery.sensors import WV3, generic_sensor
     from dcfnet.networks import load_released, load_trained, load_weights, rebanded
 
     if released:

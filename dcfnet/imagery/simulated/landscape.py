@@ -15,7 +15,7 @@ from dcfnet.imagery.simulated.materials import VARIANTS, kind_of, spectrum
 _ROOFS = ("grey shingle", "brown shingle", "red tile", "slate")
 _CARS = ("white car", "silver car", "dark car", "red car", "blue car")
 
-Place = TypeVar("Place", float, np.ndarray)
+_Place = TypeVar("_Place", float, np.ndarray)
 
 
 class Landscape:
@@ -148,7 +148,7 @@ class Course:
         self.start, self.tilt, self.swing = start, tilt, swing
         self.frequency, self.phase = 2 * np.pi / wavelength, rng.uniform(0, 2 * np.pi)
 
-    def __call__(self, at: Place) -> Place:
+    def __call__(self, at: _Place) -> _Place:
         """Where the line is."""
         wave = self.swing * np.sin(self.frequency * at + self.phase)
         return self.start + self.tilt * at + wave
