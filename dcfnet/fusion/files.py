@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from glob import escape as escape_glob
 from pathlib import Path
@@ -109,53 +109,54 @@ def fuse_files(
         require_free(out_path, pair, overwrite)
         source: Source = pair if places is None else AlignedSource(pair, places)
         rows, cols = plan_tiles(source, tile, overlap)
-        tiles = len(rows) * len(cols)
         workers: Workers | MethodTiles
         if isinstance(how, Method):
             workers, whose = MethodTiles(how, progress), how.title
         else:
-            workers, whose = (
-                Workers(how, sensor, device, precision, engine, tiles),
-                fingerprint(how),
-            )
-        out_path.parent.mkdir(parents=True, exist_ok=True)
-        one = f"-{strip}-of-{strips}" if strip is not None else ""
-        lock = FileLock(beside(out_path, f"lock{one}"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise DataError(
-                f"another process is making {out_path}: wait for it or end it"
-            ) from None
-        try:
-            if strip is None:
-                parts = beside(Path(escape_glob(out_path.name)), "*.part*").name
-                for unfinished in out_path.parent.glob(parts):
-                    unfinished.unlink(missing_ok=True)  # left by a process that was killed
-            settings = {
-                "inputs": [_identity(name) for name in _inputs(pair)],
-                "moved": [resample, None if places is None else places.to_json()],
-                "sensor": asdict(sensor),
-                "weights": whose,
-                "tile": [tile, overlap],
-                "how": [workers.kinds, precision, torch.__version__, workers.engine],
-            }
-            settled = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-            software = f"dcfnet ({workers.engine})"
+            tiles = len(rows) * len(cols)
+            workers = Workers(how, sensor, device, precision, engine, tiles)
+            whose = fingerprint(how)
+        settings = {
+            "inputs": [_identity(name) for name in _inputs(pair)],
+            "moved": [resample, None if places is None else places.to_json()],
+            "sensor": asdict(sensor),
+            "weights": whose,
+            "tile": [tile, overlap],
+            "how": [workers.kinds, precision, torch.__version__, workers.engine],
+        }
+        settled = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        software = f"dcfnet ({workers.engine})"
+        names = [f"-{i}-of-{strips}" * (strips > 1) for i in range(strips)]
+        with _alone(out_path, "" if strip is None else names[strip]):
             works = [
-                WorkRaster(
-                    out_path, pair, settled, software, some, f"-{i}-of-{strips}" * (strips > 1)
-                )
-                for i, some in enumerate(_cut(rows, strips))
+                WorkRaster(out_path, pair, settled, software, some, name)
+                for name, some in zip(names, _cut(rows, strips), strict=True)
             ]
             if strip is not None or strips == 1:
                 _fuse_rows(source, workers, cols, works[strip or 0], progress, on_row)
             if strip is None:
                 _finish(out_path, works)
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
     return out_path
+
+
+@contextlib.contextmanager
+def _alone(out: Path, strip: str) -> Iterator[None]:
+    """Keeps others from a result, or a strip of it, and clears away what killed processes left."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(beside(out, f"lock{strip}"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(f"another process is making {out}: wait for it or end it") from None
+    try:
+        if not strip:
+            parts = beside(Path(escape_glob(out.name)), "*.part*").name
+            for unfinished in out.parent.glob(parts):
+                unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def require_free(out_path: str | Path, source: Pair, overwrite: bool) -> None:
