@@ -123,7 +123,6 @@ def _counted(pair: Pair, progress: bool) -> tuple[str, pd.DataFrame]:
     spread = np.sqrt(cov[0, 0] * np.diag(cov))
     bands["with_pan"] = np.divide(cov[0], spread, out=np.full(len(names), np.nan), where=spread > 0)
     h, w = pair.shape
-    without = [1 - count["PAN"] / (h * w * r**2), 1 - count.iloc[1] / (h * w)]
-    return f"Without data: {without[1]:.2%} of MS, {without[0]:.2%} of PAN.", bands.rename_axis(
-        None
-    )
+    of_ms, of_pan = 1 - count.iloc[1] / (h * w), 1 - count["PAN"] / (h * w * r**2)
+    data = f"Without data: {of_ms:.2%} of MS, {of_pan:.2%} of PAN."
+    return data, bands.rename_axis(None)
