@@ -20,19 +20,8 @@ def parts(bands):
     )
 
 
-@pytest.fixture
-def shown(bands, tmp_path, open_page):
-    return open_view(parts(bands), tmp_path, open_page)
-
-
-def test_every_control_answers(shown):
-    tab, view = shown
-    assert drive(view) == 3
-    assert tab.wrong == []
-
-
-def test_a_part_is_found_in_list_and_drawing(shown):
-    tab, view = shown
+def test_a_part_is_found_in_list_and_drawing(bands, tmp_path, open_page):
+    tab, view = open_view(parts(bands), tmp_path, open_page)
     part, maps = view.locator("select").all()[:2]
     facts = view.locator("[aria-live]")
     frame = view.locator("[data-part='stage3.branches.2'] > rect")
@@ -54,6 +43,7 @@ def test_a_part_is_found_in_list_and_drawing(shown):
     facts.get_by_text("4 × 12 × 16").wait_for()
     assert frame.evaluate(stroke) == before
     assert maps.evaluate("(it) => it.selectedIndex") == 3
+    assert drive(view) == 3
     assert tab.wrong == []
 
 

@@ -41,18 +41,15 @@ def test_each_side_shows_what_is_chosen(tmp_path, open_page):
     second.select_option(label="DCFNet, error")
     (left, *_), (right, *_) = view.evaluate(SHOWN)
     assert sum(left) > sum(right), "a larger error is not brighter"
-
     assert drive(view) == 2
-    assert tab.wrong == []
 
-
-def test_both_sides_zoom_together(tmp_path, open_page):
-    _, view = open_view(results(), tmp_path, open_page)
+    # Both sides zoom together.
     (_, *left), (_, *right) = view.evaluate(SHOWN)
     assert left == right
     view.locator("[role=group]").nth(1).press("+")
     (_, *zoomed), (_, *other) = view.evaluate(SHOWN)
     assert zoomed == other != left
+    assert tab.wrong == []
 
 
 def test_a_page_holds_each_image_once():
