@@ -53,14 +53,9 @@ def seen(view):
     return visible[0]
 
 
-def test_every_control_answers(runs, tmp_path, open_page):
+def test_curves_are_the_histories_or_their_means_and_can_be_left_out(runs, tmp_path, open_page):
     tab, view = open_view(ex.convergence(runs), tmp_path, open_page)
-    assert drive(view) == 3 + 1 + 2  # three choices, a slider, a box per network
-    assert tab.wrong == []
-
-
-def test_curves_are_the_histories(runs, tmp_path, open_page):
-    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
+    smooths(view, runs)
     against, measure, scale = view.locator("select").all()
     expected = {
         "epoch": lambda run: run.history["epoch"],
@@ -84,9 +79,17 @@ def test_curves_are_the_histories(runs, tmp_path, open_page):
     scale.select_option("linear")
     assert [plot["visible"] for plot in view.evaluate(SHOWN)].count(True) == 1
 
+    box = view.locator("input[type=checkbox]").nth(1)
+    box.uncheck()
+    assert [curve["visible"] for curve in seen(view)["curves"]] == [True, False]
+    assert [dot["visible"] for dot in seen(view)["dots"]] == [True, False]
+    box.check()
+    assert drive(view) == 3 + 1 + 2  # three choices, a slider, a box per network
+    assert tab.wrong == []
 
-def test_smoothing_is_a_centred_mean(runs, tmp_path, open_page):
-    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
+
+def smooths(view, runs):
+    """The slider draws centred means, and back at its start the curves themselves."""
     slider = view.get_by_role("slider")
     before = picture(view)
     slider.focus()
@@ -96,13 +99,9 @@ def test_smoothing_is_a_centred_mean(runs, tmp_path, open_page):
     shown = np.array(seen(view)["curves"][0]["y"])
     np.testing.assert_allclose(shown[1:-1], np.convolve(raw, np.ones(3) / 3, "valid"))
     np.testing.assert_allclose([shown[0], shown[-1]], [raw[:2].mean(), raw[-2:].mean()])
-
-
-def test_a_network_can_be_left_out(runs, tmp_path, open_page):
-    _, view = open_view(ex.convergence(runs), tmp_path, open_page)
-    view.locator("input[type=checkbox]").nth(1).uncheck()
-    assert [curve["visible"] for curve in seen(view)["curves"]] == [True, False]
-    assert [dot["visible"] for dot in seen(view)["dots"]] == [True, False]
+    smooth = picture(view)
+    slider.press("ArrowLeft")
+    assert answers(view, smooth)
 
 
 def test_each_name_stands_beside_its_line(runs):
