@@ -13,8 +13,6 @@ from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import Part
 from dcfnet.paths import written_whole
 
-__all__ = ["COLOURS", "Diagram", "architecture"]
-
 COLOURS = ("#3f78c9", "#12939a", "#c47f0a")
 """One colour per resolution: full, half, a quarter. They differ in brightness as well."""
 

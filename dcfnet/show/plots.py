@@ -25,20 +25,6 @@ from dcfnet.networks import NETWORKS
 from dcfnet.show.style import NetworkStyle, network_style
 from dcfnet.training.history import History
 
-__all__ = [
-    "LiveCurve",
-    "bars",
-    "count_pixels",
-    "credit",
-    "curves",
-    "intervals",
-    "map_composite",
-    "matrix",
-    "scatter",
-    "show_images",
-    "show_maps",
-]
-
 Images = Mapping[str, npt.NDArray[Any] | Sequence[npt.NDArray[Any]]]
 
 

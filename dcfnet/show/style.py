@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["NetworkStyle", "network_style", "picture"]
-
 
 @dataclass(frozen=True)
 class NetworkStyle:

@@ -26,8 +26,6 @@ from dcfnet.show.diagram import architecture
 from dcfnet.show.live.pack import rounded
 from dcfnet.show.live.page import LivePage, coded, colours, of_patch, of_sensor
 
-__all__ = ["altered", "apart", "discoveries"]
-
 FIRST = "stage3.fusion.fused.0"
 """The part that is looked at first."""
 BOX = 12

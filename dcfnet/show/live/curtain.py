@@ -34,7 +34,6 @@ from dcfnet.training.history import History
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-__all__ = ["curtain", "doors", "opening"]
 
 SIZE = (48, 80)
 """Rows and columns of the picture, in MS pixels."""

@@ -23,8 +23,6 @@ from dcfnet.show.diagram import COLOURS
 from dcfnet.show.live.page import LivePage, colours, halves, of_patch, of_sensor
 from dcfnet.show.style import picture
 
-__all__ = ["fusion_flow", "pcft_flow"]
-
 
 @dataclass(frozen=True)
 class _Node:

@@ -20,8 +20,6 @@ from torch import Tensor, fx
 
 from dcfnet.show.live.trace import Piece, Trace
 
-__all__ = ["WEIGHTS_FILE", "Weights", "model_of"]
-
 WEIGHTS_FILE = "weights"
 """What the models call the file of weights, all float32, that they share."""
 

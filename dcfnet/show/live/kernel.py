@@ -20,8 +20,6 @@ from dcfnet.networks.base import as_used
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.live.trace import watched
 
-__all__ = ["KernelPage"]
-
 
 class KernelPage(anywidget.AnyWidget):
     """A piece of a page as a widget whose questions the kernel answers, as worker.js does in pages.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.show.live.page import LivePage, of_sensor
 
-__all__ = ["own_pair"]
-
 
 def own_pair(sensor: Sensor) -> LivePage:
     """A page piece that fuses a reader's files, as the command ``dcfnet fuse`` does.

@@ -27,8 +27,6 @@ from dcfnet.paths import written_whole
 from dcfnet.show.live.graphs import Weights, model_of
 from dcfnet.show.live.trace import trace
 
-__all__ = ["pack", "rounded", "write"]
-
 _PIECE = 1 << 20
 """Characters of base64 in a script, a multiple of 4: each piece can be decoded by itself."""
 

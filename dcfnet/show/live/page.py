@@ -29,19 +29,6 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.networks import load_trained
 from dcfnet.networks.dcfnet import DCFNet
 
-__all__ = [
-    "LivePage",
-    "Numbers",
-    "coded",
-    "coloured",
-    "colours",
-    "halves",
-    "networks",
-    "of_patch",
-    "of_sensor",
-    "packed",
-]
-
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: of quarter width, and of the paper's."""
 

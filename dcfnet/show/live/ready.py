@@ -18,8 +18,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dcfnet.networks.bricks import ConvNorm, DynamicFusion
 from dcfnet.networks.dcfnet import DCFNet
 
-__all__ = ["Resize", "around_mean", "gate_names", "interpolation", "ready", "resize"]
-
 
 @library.custom_op("dcfnet::resize", mutates_args=())
 def resize(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:

@@ -23,8 +23,6 @@ from dcfnet.inside.hooks import replaced
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.live.ready import Resize, around_mean, gate_names, interpolation, ready
 
-__all__ = ["WAYS_BACK", "Piece", "Trace", "trace", "watched"]
-
 aten = torch.ops.aten
 
 WAYS_BACK: tuple[tuple[str, ...], ...] = (

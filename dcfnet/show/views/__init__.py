@@ -4,12 +4,13 @@
 Beside each lies the script of its name, which answers in the page, if it needs one of its own.
 """
 
+from bokeh.layouts import column
+
 from dcfnet.show.views.composites import band_composite, bars, comparison, frame_panels
 from dcfnet.show.views.curves import convergence
 from dcfnet.show.views.panels import (
     PALETTES,
     Panel,
-    column,
     controls,
     image_panel,
     led_by,

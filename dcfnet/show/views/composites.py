@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Range1d, Select, Slider
 from bokeh.plotting import figure
 
@@ -15,15 +16,12 @@ from dcfnet.show.views.panels import (
     channels_first,
     choice,
     colour_panel,
-    column,
     opened_where_they_differ,
     put_image,
     titled,
 )
 from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import call, respond, when_shown
-
-__all__ = ["TEAL", "band_composite", "bars", "comparison", "frame_panels"]
 
 TEAL = "#12939a"
 """Of bars and lines: enough contrast on white and on black grounds."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
+from bokeh.layouts import column
 from bokeh.models import (
     CheckboxGroup,
     ColumnDataSource,
@@ -19,11 +20,9 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dcfnet.show.style import network_style
-from dcfnet.show.views.panels import column, controls
+from dcfnet.show.views.panels import controls
 from dcfnet.show.views.view import call, respond, when_shown
 from dcfnet.training.runs import Run
-
-__all__ = ["convergence"]
 
 _X = {
     "epoch": "epoch",

@@ -32,27 +32,6 @@ from scipy.ndimage import uniform_filter
 from dcfnet.show.views.store import cube, map_store
 from dcfnet.show.views.view import call, respond, when_shown
 
-__all__ = [
-    "PALETTES",
-    "Panel",
-    "channels_first",
-    "choice",
-    "colour_panel",
-    "colour_scale",
-    "column",
-    "controls",
-    "frame",
-    "image_panel",
-    "led_by",
-    "map_panel",
-    "opened_where_they_differ",
-    "palette_chooser",
-    "put_image",
-    "side_by_side",
-    "titled",
-    "words",
-]
-
 PALETTES: Mapping[str, Sequence[str]] = {
     "viridis": Viridis256,
     "magma": Magma256,

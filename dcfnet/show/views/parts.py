@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from bokeh.layouts import column
 from bokeh.models import LayoutDOM, Select
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import Part
 from dcfnet.show.diagram import architecture
 from dcfnet.show.views.panels import (
-    column,
     controls,
     image_panel,
     map_panel,
@@ -27,8 +27,6 @@ from dcfnet.show.views.panels import (
 )
 from dcfnet.show.views.store import map_store
 from dcfnet.show.views.view import call, respond, when_shown
-
-__all__ = ["part_explorer"]
 
 
 def part_explorer(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, LayoutDOM, LinearColorMapper
 from matplotlib import colormaps
 
@@ -17,7 +18,6 @@ from dcfnet.show.views.panels import (
     choice,
     colour_panel,
     colour_scale,
-    column,
     controls,
     frame,
     opened_where_they_differ,
@@ -26,8 +26,6 @@ from dcfnet.show.views.panels import (
 )
 from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import call, respond, when_shown
-
-__all__ = ["photographs", "two_results"]
 
 WIDTH = 360  # pixels, of each of the two
 

@@ -16,8 +16,6 @@ from dcfnet.show.views.panels import controls, image_panel, led_by, palette_choo
 from dcfnet.show.views.store import quantise
 from dcfnet.show.views.view import call, respond, when_shown
 
-__all__ = ["band_explorer"]
-
 
 def band_explorer(
     window: Scene, limits: np.ndarray, presets: Mapping[str, tuple[int, int, int]]

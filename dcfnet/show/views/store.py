@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.models import ColumnDataSource
 
-__all__ = ["cube", "map_store", "quantise"]
-
 
 def quantise(values: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], float, float]:
     """Eight bits from the least value (0) to the greatest (255).

@@ -23,8 +23,6 @@ from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.models import CustomJS, InlineStyleSheet, LayoutDOM, Model, StyledElement
 
-__all__ = ["View", "call", "respond", "when_shown"]
-
 
 class View:
     """A Bokeh layout as a cell's result: live in JupyterLab, and in the rendered page as well.
