@@ -21,7 +21,9 @@ from rasterio.control import GroundControlPoint
 from dcfnet import WV3, DataError, load_scene, load_trained
 from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene
+from dcfnet.imagery.classical import METHODS
 from dcfnet.imagery.filters import degrade
+from dcfnet.imagery.simulated.camera import simulate_scene
 from dcfnet.imagery.wald import full_resolution
 from tests.support.rasters import CORNER, RPCS, hide, write_pair, write_tif
 from tests.support.tiles import Local, jobs
@@ -78,6 +80,23 @@ def test_a_file_is_the_scene_rounded_with_everything_kept(network, scene, files,
         assert file.profile["tiled"] and file.compression.name == "deflate"
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert leftovers(out.parent) == []
+
+
+def test_the_bytes_of_a_result_are_those_of_any_number_of_threads(tmp_path, monkeypatch):
+    scene, asked, copy = simulate_scene(192, seed=3), [], rasterio.shutil.copy  # 4 blocks and more
+
+    def observed(*names, **options):
+        asked.append(options.get("NUM_THREADS"))
+        copy(*names, **options)
+
+    monkeypatch.setattr(rasterio.shutil, "copy", observed)
+    files = write_pair(tmp_path, scene.ms, scene.pan)
+    results = []
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        out = fuse(METHODS["exp"], files, tmp_path / f"{threads}.tif")
+        results.append(out.read_bytes())
+    assert results[0] == results[1] and asked == [None, "1", None, "2"]
 
 
 def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
