@@ -37,7 +37,7 @@ STEPS = """async () => {
     await timed("start", async () => { net = await dcfnetLive.load("narrow"); });
     await timed("first 64 x 64", () => net.fuse(...square(64)));
     await timed("64 x 64", () => net.fuse(...square(64)));
-    await timed("maps of all parts", () => net.maps(4));
+    await timed("maps of all parts", () => net.maps([4]));
     await timed("256 x 256", () => net.fuseWhole(...square(256)));
     return { times, pauses };
 }"""

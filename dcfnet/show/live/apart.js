@@ -2,7 +2,7 @@
 "use strict";
 ((root) => {
   const { element, chooser, buttons, fold, quantile, palettes, natural, fill, runner, latest, busily,
-    alteredPan, alteredMs, ergas, errorOf, regionTools } = root.dcfnetPages;
+    ergas, errorOf, regionTools } = root.dcfnetPages;
 
   // --- The piece ------------------------------------------------------------------------------
 
@@ -11,7 +11,7 @@
     const tables = palettes(data.colours);
     const state = { patch: data.where, part: data.first, band: `${sensor.rgb[0]}`,
       pan: "as it is", ms: "as it is", gates: {}, error: "error", relu: "after" };
-    const size = patches[data.where].pan.shape;
+    const size = patches[data.where].lms.shape.slice(1);
     let [net, network, fused, plain] = [null, "", data.shown.fused, null];
     let found = { part: state.part, shape: data.shown.shape, ...Object.fromEntries(
       Object.entries(data.shown.maps).map(([key, map]) => [key, map.data])) };
@@ -22,7 +22,7 @@
     const panel = (title) => root.dcfnetPages.panel(title, size, (words) => {
       readout.textContent = words;
     });
-    const errors = buttons("Shown of the error", { error: "error", growth: "its growth" }, "error",
+    const errors = buttons("Shown here", { error: "the error", growth: "its growth" }, "error",
       (value) => { state.error = value; draw(); });
     const panels = {
       fused: panel("Fused image"),
@@ -95,20 +95,18 @@
         run.say("Load the network: it answers then.");
         return draw();
       }
-      const images = patches[state.patch];
+      const { pan, ms, lms } = patches[state.patch];
       await busily(body, run, async () => {
         const options = { maximum: sensor.maximum };
         if (plain === null) {
-          plain = await net.fuse(images.pan, images.ms, images.lms, options);
+          plain = await net.fuse(pan["as it is"], ms["as it is"], lms, options);
           stale = true;
         }
         if (stale) {
           stale = false;
-          fused = await net.fuse(alteredPan(images.pan, state.pan),
-            alteredMs(images.ms, state.ms), images.lms, { ...options, gates: state.gates });
+          fused = await net.fuse(pan[state.pan], ms[state.ms], lms, { ...options, gates: state.gates });
         }
-        const bands = state.band === "all"
-          ? Object.fromEntries(sensor.bands.map((_, i) => [i, 1])) : Number(state.band);
+        const bands = state.band === "all" ? [...sensor.bands.keys()] : [Number(state.band)];
         const answer = await net.maps(bands, region.mask, [state.part]);
         found = { ...answer.layers[state.part], part: state.part,
           seconds: [fused.seconds, answer.seconds] };
@@ -223,7 +221,7 @@
     const told = element("p", { class: "dcf-told", role: "status" });
     const look = element("button", { type: "button", class: "dcf-look", hidden: true }, "Look");
     const chips = buttons("Three things to find", Object.fromEntries(discoveries.map(({ title }, i) =>
-      [`${i}`, `${i + 1} ${title}`])), "", (i) => {
+      [`${i}`, `${i + 1}. ${title}`])), "", (i) => {
       asked.textContent = `${discoveries[i].question}${net ? "" : " (Load the network to look.)"}`;
       told.textContent = "";
       look.hidden = false;
@@ -250,7 +248,7 @@
         found.seconds[1].toFixed(2)} s.`);
     }, live);
     const passFold = fold("Change what enters and what passes",
-      element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label), passes, 
+      element("div", { class: "dcf-controls" }, chosen.pan.label, chosen.ms.label), passes,
       element("button", { type: "button",
         onclick: () => change({ pan: "as it is", ms: "as it is", gates: {} }) }, "All as it is"));
     const mapFold = fold("How the map is made, and its weights",

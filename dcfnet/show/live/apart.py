@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.networks.parts import transfer_name
 from dcfnet.show.diagram import architecture
 from dcfnet.show.live.pack import rounded
-from dcfnet.show.live.page import LivePage, coded, colours, of_patch, of_sensor
+from dcfnet.show.live.page import STEP, LivePage, coded, colours, of_sensor
 
 FIRST = "stage3.fusion.fused.0"
 """The part that is looked at first."""
@@ -35,17 +35,13 @@ PAN = {"as it is": "as it is", "shifted": "half a pixel to the right", "blurred"
 MS = {"as it is": "as it is", "mean": "each band's mean"}
 
 
-def altered(
-    sample: Sample,
-    pan: Literal["as it is", "shifted", "blurred"] = "as it is",
-    ms: Literal["as it is", "mean"] = "as it is",
-) -> Sample:
+def altered(sample: Sample, pan: str = "as it is", ms: str = "as it is") -> Sample:
     """A patch as a page may alter it before the network sees it.
 
     Args:
         sample: The patch.
-        pan: Shifted by half a pixel to the right, by cubic interpolation, or blurred by a Gaussian
-            of two pixels; its borders are continued.
+        pan: ``"shifted"`` by half a pixel to the right, by cubic interpolation, or ``"blurred"`` by
+            a Gaussian of two pixels; its borders are continued.
         ms: With ``"mean"`` both PCFTs get each band's mean in every pixel; ``lms``, which the stem
             gets, stays.
     """
@@ -233,4 +229,9 @@ def _shown(model: DCFNet, patch: Sample) -> dict[str, Any]:
 
 def _patch(patch: Sample) -> dict[str, Any]:
     assert patch.gt is not None
-    return of_patch(patch) | {"gt": coded(patch.gt)}
+    return {
+        "pan": {how: coded(altered(patch, pan=how).pan, STEP) for how in PAN},
+        "ms": {how: coded(altered(patch, ms=how).ms, STEP) for how in MS},
+        "lms": coded(patch.lms, STEP),
+        "gt": coded(patch.gt),
+    }

@@ -3,10 +3,9 @@
 ((root) => {
   const { MOVES, element, buttons, capture, within, natural, runner } = root.dcfnetPages;
   const NAMES = ["branch 0, full resolution", "branch 1, half", "branch 2, a quarter"];
-  const COLOURS = ["#3f78c9", "#12939a", "#c47f0a"]; // as in dcfnet/show/diagram.py
 
   function mount(body, data) {
-    const { sensor, words, branches } = data;
+    const { sensor, words, branches, colours } = data;
     const [, rows, cols] = branches.shape;
     const coarse = element("img", { class: "dcf-coarse", src: data.coarse, draggable: "false",
       alt: "The colours as the satellite took them, in pixels four times as large as PAN's." });
@@ -85,10 +84,10 @@
         const from = 20 + 35 * i, to = y + wide[i] / 2;
         y += wide[i];
         const side = [24, 17, 12][i];
-        return `<path d="M190 ${from}C250 ${from} 265 ${to} 325 ${to}" stroke="${COLOURS[i]}"`
+        return `<path d="M190 ${from}C250 ${from} 265 ${to} 325 ${to}" stroke="${colours[i]}"`
           + ` stroke-width="${wide[i]}" fill="none" opacity="0.75"/>`
           + `<rect x="${190 - side}" y="${from - side / 2}" width="${side}" height="${side}"`
-          + ` fill="${COLOURS[i]}"/><text x="160" y="${from + 4}" text-anchor="end">${NAMES[i]
+          + ` fill="${colours[i]}"/><text x="160" y="${from + 4}" text-anchor="end">${NAMES[i]
           }</text>`;
       }).join("") + '<text x="331" y="59">the image</text>';
     }
@@ -117,9 +116,7 @@
       words.here = `Right: fused in this page just now, in ${seconds} s, by a network of ${
         name === "paper" ? "the paper's width" : "quarter width"}. Left: the `
         + "colours as the satellite took them.";
-      if (!chips.group.querySelector("[data-key=here]"))
-        chips.group.append(element("button", { type: "button", "data-key": "here",
-          onclick: () => show("here") }, "here"));
+      if (!chips.group.querySelector("[data-key=here]")) chips.add("here", "DCFNet, run here");
       show("here");
       run.say("");
       body.dataset.fused = fused.data.reduce((a, b) => a + b, 0) / fused.data.length;

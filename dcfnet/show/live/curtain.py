@@ -26,6 +26,7 @@ from dcfnet.measure.metrics import ergas
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import data_dir
+from dcfnet.show.diagram import COLOURS
 from dcfnet.show.live.apart import altered
 from dcfnet.show.live.page import LivePage, coded, coloured, of_sensor
 from dcfnet.show.style import picture
@@ -97,6 +98,7 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
             f"on the left, black to white: 0 to {top:.0f} digital numbers. Nobody knows the truth "
             "of this picture; the chapters measure where it is known.",
         },
+        "colours": COLOURS,
         "branches": coded(_branches(model, sample)[:, *inner], 1 / 8),
         "pan": coded(part.pan),
         "ms": coded(part.ms),

@@ -4,7 +4,7 @@
 //   dcfnetLive.unsupported()            "" or a sentence: why this browser cannot
 //   const net = await dcfnetLive.load("narrow", { onProgress })
 //   const fused = await net.fuse(pan, ms, lms, { gates })
-//   const maps = await net.maps(bands, mask, layers)         of the image that fuse() made last
+//   const maps = await net.maps([4, 2], mask, layers)        of the image that fuse() made last
 //   const scene = await net.fuseWhole(pan, ms, { masks, onProgress, signal })
 //
 // Images are { data, shape }: a typed array of digital numbers and [rows, columns] or, channel
@@ -16,7 +16,6 @@
 
   const here = root.document.currentScript?.src || root.location.href;
   const RATIO = 4;
-  const FILTER_MARGIN = 9; // MS pixels around a tile that its interpolation looks at
   const pieces = {}; // of what has come by script, by name and number
   const networks = {}; // by name, as promises
   const opened = new Set(); // what the worker has: the runtime and networks
@@ -36,10 +35,6 @@
     if (typeof root.DecompressionStream !== "function") lacks.push("DecompressionStream");
     return lacks.length === 0 ? "" : `This browser lacks ${lacks.join(" and ")}, so it cannot run `
       + "the network: Chrome, Edge or Firefox of 2023 or later can, and Safari from 16.4 on.";
-  }
-
-  function expect(holds, sentence) {
-    if (!holds) throw new Error(sentence);
   }
 
   // --- Loading ----------------------------------------------------------------------------------
@@ -74,7 +69,7 @@
 
   function ask(command, question) {
     return new Promise((answered, failed) => {
-      expect(worker !== null, "The network was closed: load it again.");
+      if (worker === null) throw new Error("The network was closed: load it again.");
       waiting.set(++asked, { answered, failed });
       worker.postMessage({ id: asked, command, ...question });
     });
@@ -130,9 +125,6 @@
   let last = Promise.resolve(); // networks are brought one after the other: they share a runtime
 
   async function load(name, { onProgress = () => {} } = {}) {
-    const names = Object.keys(live.offers).filter((offer) => offer !== "runtime");
-    expect(names.includes(name), `There is no network "${name}": expected one of ${names}.`);
-    expect(unsupported() === "", unsupported());
     if (!(name in networks)) {
       const brought = last.then(() => bring(name, onProgress));
       networks[name] = brought;
@@ -143,69 +135,24 @@
 
   // --- A network --------------------------------------------------------------------------------
 
-  function checked(bands, images) {
-    const { pan } = images;
-    const [rows, cols] = pan.shape;
-    const shapes = { pan: [rows, cols], ms: [bands, rows / RATIO, cols / RATIO],
-      lms: [bands, rows, cols] };
-    expect(pan.shape.length === 2 && rows % RATIO === 0 && cols % RATIO === 0,
-      `pan must have [rows, columns] in multiples of ${RATIO}, got [${pan.shape}].`);
-    for (const [name, image] of Object.entries(images)) {
-      expect(`${image.shape}` === `${shapes[name]}`, `${name} must have the shape [${
-        shapes[name]}] for a pan of [${pan.shape}] and ${bands} bands, got [${image.shape}].`);
-      const count = image.shape.reduce((a, b) => a * b, 1);
-      expect(image.data.length === count,
-        `${name} of the shape [${image.shape}] holds ${count} numbers, got ${image.data.length}.`);
-    }
-  }
-
-  function network(name, { title, bands, gates, layers }) {
-    let shape = null; // of the image that was fused last
-
-    const gateValues = (given = {}) => {
-      for (const [gate, value] of Object.entries(given)) {
-        expect(gates.includes(gate), `${title} has no gate "${gate}": it has ${gates.join(", ")}.`);
-        expect(Number.isFinite(value), `The gate ${gate} must be a number, got ${value}.`);
-      }
-      return Float32Array.from(gates, (gate) => given[gate] ?? 1);
-    };
+  function network(name, { bands, gates, margin, layers: parts }) {
+    const gateValues = (given = {}) => Float32Array.from(gates, (gate) => given[gate] ?? 1);
 
     // One patch, kept for maps(). Returns { data, shape, seconds }, neither rounded nor clipped.
     async function fuse(pan, ms, lms, { gates: given, maximum = 2047 } = {}) {
-      checked(bands, { pan, ms, lms });
       const [rows, cols] = pan.shape;
       const answer = await ask("fuse", { network: name, rows, cols, pan: pan.data, ms: ms.data,
         lms: lms.data, gates: gateValues(given), maximum, keep: true });
-      shape = pan.shape;
       return { ...answer, shape: [bands, ...pan.shape] };
     }
 
-    function bandWeights(which) {
-      const weights = new Float32Array(bands);
-      const pairs = typeof which === "number" ? [[which, 1]]
-        : Object.entries(which).map(([band, weight]) => [Number(band), weight]);
-      for (const [band, weight] of pairs) {
-        expect(band in weights, `bands must be out of 0 to ${bands - 1}, got ${band}.`);
-        expect(Number.isFinite(weight), `The weight of band ${band} must be a number, got ${weight}.`);
-        weights[band] = weight;
-      }
-      expect(weights.some((weight) => weight !== 0), "No band has a weight: choose at least one.");
-      return weights;
-    }
-
-    // Grad-CAM. `bands`: a band, counted from 0, or weights of bands, { 4: 0.5, 2: 0.5 } or an array.
-    // `mask`: one entry for each pixel, or null for the whole image. Returns by layer { shape, alpha,
-    // features, signed, after, before }, the maps on the layer's own grid; "after" and "before"
-    // say on which side of the sum over channels the ReLU stands.
-    async function maps(which, mask = null, wanted = Object.keys(layers)) {
-      expect(shape !== null, "There is no image to look at: call fuse() first.");
-      const pixels = shape[0] * shape[1];
-      expect(mask === null || mask.length === pixels,
-        `mask must have ${pixels} entries, one for each pixel of [${shape}], got ${mask?.length}.`);
-      expect(mask === null || mask.some((inside) => inside), "The region holds no pixel.");
-      for (const layer of wanted) expect(layer in layers, `${title} has no part "${layer}".`);
-      return ask("maps", { network: name, weights: bandWeights(which), layers: wanted,
-        mask: mask === null ? null : Uint8Array.from(mask, (inside) => (inside ? 1 : 0)) });
+    // Grad-CAM. `which`: bands that are summed, counted from 0. `mask`: one entry for each pixel, or
+    // null for the whole image. Returns by layer { shape, alpha, features, signed, after, before },
+    // the maps on the layer's own grid; "after" and "before" say on which side of the sum over
+    // channels the ReLU stands.
+    function maps(which, mask = null, layers = Object.keys(parts)) {
+      const weights = Float32Array.from({ length: bands }, (_, band) => which.includes(band));
+      return ask("maps", { network: name, weights, layers, mask });
     }
 
     // An image of any size, in overlapping tiles of which the margins are discarded, as
@@ -214,7 +161,6 @@
     // work.
     async function fuseWhole(pan, ms, { maximum = 2047, tile = 256, overlap = 16, masks = {},
       onProgress = () => {}, signal } = {}) {
-      checked(bands, { pan, ms });
       const [rows, cols] = tilesOf(ms.shape.slice(1), tile, overlap);
       const out = new Float32Array(bands * pan.data.length);
       let done = 0;
@@ -227,7 +173,7 @@
         const { data } = await ask("fuse", { network: name, gates: gateValues(), maximum,
           rows: y.stop - y.start, cols: x.stop - x.start,
           pan: filledCut(pan, masks.pan, y, x, 0),
-          ms: filledCut(ms, masks.ms, row, col, FILTER_MARGIN) });
+          ms: filledCut(ms, masks.ms, row, col, margin) });
         if (mask) for (let i = 0; i < data.length; i++) data[i] *= mask[i % mask.length];
         paste(out, pan.shape, data, y, x);
       }
@@ -242,9 +188,6 @@
 
   // Along each axis, in MS pixels: what the network sees, and what of it is kept.
   function tilesOf(sizes, tile, overlap) {
-    expect(tile % RATIO === 0 && overlap % RATIO === 0 && overlap >= 0 && 2 * overlap < tile,
-      `tile and overlap are multiples of ${RATIO}, the overlap less than half of the tile; got ${
-        tile} and ${overlap}.`);
     const [side, margin] = [tile / RATIO, overlap / RATIO];
     return sizes.map((size) => {
       const starts = [];

@@ -28,7 +28,7 @@
     // Lists of bands: one map each, summed over its bands.
     function asked() {
       if (inColour()) return sensor.rgb_135.map((band) => [band]);
-      if (state.show === "all") return [sensor.bands.map((_, band) => band)];
+      if (state.show === "all") return [[...sensor.bands.keys()]];
       return [[kind() === "features" ? sensor.rgb[0] : Number(state.show)]];
     }
 
@@ -53,9 +53,7 @@
         const parts = [...new Set(nodes.flatMap(({ part, last }) => (last ? [part, last] : [part])))];
         const key = state.reading === "before" ? "before" : "signed";
         const answers = [];
-        for (const bands of maps)
-          answers.push(await net.maps(Object.fromEntries(bands.map((band) => [band, 1])),
-            region.mask, parts));
+        for (const bands of maps) answers.push(await net.maps(bands, region.mask, parts));
         found = Object.fromEntries(parts.map((part) => {
           const { shape: [channels, ...shape], features } = answers[0].layers[part];
           return [part, { channels, shape, features,
@@ -218,9 +216,9 @@
           : `${said(tops[i], of)} · ×${digits(tops[i] / most)}`;
       });
       legend.textContent = {
-        own: `Each map has its own scale. Below it: its largest value${
-          of === "features" ? "" : " in millionths"}, how that compares with the strongest `
-          + "map (×1), and the same as a bar.",
+        own: `Each map has its own scale. Below it: its largest value${of === "features" ? ""
+          : `${state.reading === "signed" ? " of either sign" : ""}, in millionths`}, how that `
+          + "compares with the strongest map (×1), and the same as a bar.",
         shared: "All maps have one scale, that of the strongest map (×1).",
         supplement: of === "map" ? "As the supplement draws: maps of bands 5, 3, 1 as red, green, "
           + "blue, each stretched to its own range. No map can be compared with another."

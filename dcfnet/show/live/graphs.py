@@ -10,6 +10,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
+from dcfnet.imagery.filters import exp_upsample
 from dcfnet.show.live.trace import Piece, Trace
 
 WEIGHTS_FILE = "weights"
 """What the models call the file of weights, all float32, that they share."""
+
+MARGIN = 9
+"""MS pixels around an image that its interpolation looks at."""
 
 _OPSET, _IR_VERSION = 17, 8
 _SMALL = 16
@@ -183,13 +188,51 @@ def model_of(
             writer.names[node] = node.name
     for node in piece.nodes:
         writer.translate(node)
-    graph = helper.make_graph(
-        writer.nodes,
-        "piece",
-        inputs,
-        [_info(name, node) for name, node in results.items()],
-        list(writer.used.values()),
-    )
+    given = [_info(name, node) for name, node in results.items()]
+    return _model(writer.nodes, inputs, given, writer.used.values())
+
+
+def interpolating(bands: int) -> onnx.ModelProto:
+    """MS interpolated as by `dcfnet.imagery.filters.exp_upsample`, as a model.
+
+    From ``wide``, MS with `MARGIN` pixels around it, to ``ms`` and ``lms`` without them.
+    """
+    centre, reach = 4 * MARGIN + 2, 33
+    impulse = np.zeros((2 * MARGIN + 1, 2 * MARGIN + 1), np.float32)
+    impulse[MARGIN, MARGIN] = 1
+    response = exp_upsample(impulse)[centre]
+    taps = response[centre - reach : centre + reach + 1] / np.sqrt(response[centre])
+    constants = {
+        "down": np.tile(taps[:, None], (bands, 1, 1, 1)).astype(np.float32),
+        "across": np.tile(taps, (bands, 1, 1, 1)).astype(np.float32),
+        "axes": np.array([2, 3]),
+    }
+    constants |= {
+        f"at {at}": np.array([at, at]) for n in (1, 4) for at in (n * MARGIN, -n * MARGIN)
+    }
+    make = partial(helper.make_node, "ConvTranspose", group=bands)
+    nodes = [
+        make(["wide", "down"], ["tall"], strides=[4, 1], pads=[31, 0, 32, 0]),
+        make(["tall", "across"], ["fine"], strides=[1, 4], pads=[0, 31, 0, 32]),
+    ]
+    for n, image, name in ((1, "wide", "ms"), (4, "fine", "lms")):
+        ends = [f"at {n * MARGIN}", f"at {-n * MARGIN}"]
+        nodes.append(helper.make_node("Slice", [image, *ends, "axes"], [name]))
+    images = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, bands, None, None])
+        for name in ("wide", "ms", "lms")
+    ]
+    values = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    return _model(nodes, images[:1], images[1:], values)
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    values: Iterable[TensorProto],
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "piece", inputs, outputs, list(values))
     opset = [helper.make_opsetid("", _OPSET)]
     return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
 

@@ -30,10 +30,9 @@ async function render({ model, el }) {
       return { data, shape, seconds };
     }
     async function maps(which, mask, layers) {
-      const given = typeof which === "number" ? { [which]: 1 } : which;
-      const weights = Array.from({ length: bands }, (_, band) => given[band] ?? 0);
+      const weights = Array.from({ length: bands }, (_, band) => Number(which.includes(band)));
       const { shapes, arrays, seconds } = await ask("maps", { weights, size, layers },
-        mask ? [Uint8Array.from(mask)] : []);
+        mask ? [mask] : []);
       const found = Object.fromEntries(layers.map((layer, i) => {
         const [features, signed, before, alpha] = arrays.slice(4 * i, 4 * i + 4);
         const after = signed.map((value) => Math.max(value, 0));

@@ -24,7 +24,7 @@ from torch import nn
 
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.paths import written_whole
-from dcfnet.show.live.graphs import Weights, model_of
+from dcfnet.show.live.graphs import MARGIN, Weights, interpolating, model_of
 from dcfnet.show.live.trace import trace
 
 _PIECE = 1 << 20
@@ -146,6 +146,7 @@ def _container(model: DCFNet) -> bytes:
     models = {
         "fused": model_of(made, made.forward, weights, outputs=["fused"]),
         "forward": model_of(made, made.forward, weights),
+        "lms": interpolating(model.bands),
         **{f"backward{i}": model_of(made, piece, weights) for i, piece in enumerate(made.backward)},
     }
     graphs = {name: proto.SerializeToString() for name, proto in models.items()}
@@ -157,6 +158,7 @@ def _container(model: DCFNet) -> bytes:
     description = {
         "title": model.title,
         "bands": model.bands,
+        "margin": MARGIN,
         "gates": made.gates,
         "matrices": made.matrices,
         "layers": {layer: [*names, made.way_back(layer)] for layer, names in made.layers.items()},

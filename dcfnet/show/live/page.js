@@ -31,18 +31,19 @@
     return { select, label: element("label", { class: "dcf-choice" }, `${title} `, select) };
   }
 
-  // Buttons of which one is pressed.
+  // Buttons of which one is pressed, below their name.
   function buttons(title, options, value, changed) {
-    const group = element("div", { class: "dcf-buttons", role: "group", "aria-label": title });
+    const row = element("div", { class: "dcf-buttons", role: "group", "aria-label": title });
     const press = (key) => {
-      for (const button of group.children)
+      for (const button of row.children)
         button.setAttribute("aria-pressed", button.dataset.key === key);
     };
-    for (const [key, words] of read(options))
-      group.append(element("button", { type: "button", "data-key": key,
-        onclick: () => { press(key); changed(key); } }, words));
+    const add = (key, words) => row.append(element("button", { type: "button", "data-key": key,
+      onclick: () => { press(key); changed(key); } }, words));
+    for (const option of read(options)) add(...option);
     press(value);
-    return { group, press };
+    const name = element("span", { "aria-hidden": "true" }, title);
+    return { group: element("div", { class: "dcf-choice" }, name, row), press, add };
   }
 
   // --- Numbers ------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ from dcfnet.networks.dcfnet import DCFNet
 RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
 """The networks that pages can run: of quarter width, and of the paper's."""
 
-LMS_STEP = 1 / 8
-"""Of digital numbers, in which pages carry interpolated MS."""
+STEP = 1 / 8
+"""Of digital numbers, in which pages carry what is not whole."""
 
 _SCRIPTS = ("page.js", "patch.js", "apart.js", "flow.js", "curtain.js", "pair.js", "own.js")
 
@@ -195,7 +195,7 @@ def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
 
 def of_patch(patch: Sample) -> dict[str, Any]:
     """What a network needs of a patch."""
-    return {"pan": coded(patch.pan), "ms": coded(patch.ms), "lms": coded(patch.lms, LMS_STEP)}
+    return {"pan": coded(patch.pan), "ms": coded(patch.ms), "lms": coded(patch.lms, STEP)}
 
 
 def _scripts() -> str:

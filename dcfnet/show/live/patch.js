@@ -1,48 +1,10 @@
-// What pages do with a patch: alter what enters, measure what comes out, mark a region. Images are
-// { data, shape }, as in engine.js; masks have an entry for each pixel. See apart.py.
+// What pages do with a patch: measure what comes out, mark a region. Images are { data, shape }, as
+// in engine.js; masks have an entry for each pixel. See apart.py.
 "use strict";
 ((root) => {
-  const SHIFT = [-1 / 16, 9 / 16, 9 / 16, -1 / 16]; // a cubic, half-way between two pixels
-  const SIGMA = 2, REACH = 6; // of the blur, in pixels
   const { MOVES, element, buttons, capture, within } = root.dcfnetPages;
 
-  // --- What is altered and measured -----------------------------------------------------------
-
-  // Along rows (step 1) or columns of an image, borders continued; taps from `first` on.
-  function filtered({ data, shape: [rows, cols] }, taps, first, down = false) {
-    const out = new Float32Array(data.length);
-    for (let y = 0; y < rows; y++) for (let x = 0; x < cols; x++) {
-      let sum = 0;
-      taps.forEach((tap, i) => {
-        sum += tap * (down ? data[within(y + first + i, rows - 1) * cols + x]
-          : data[y * cols + within(x + first + i, cols - 1)]);
-      });
-      out[y * cols + x] = sum;
-    }
-    return { data: out, shape: [rows, cols] };
-  }
-
-  function alteredPan(pan, how) {
-    if (how === "shifted") return filtered(pan, SHIFT, -2);
-    if (how !== "blurred") return pan;
-    const taps = Array.from({ length: 2 * REACH + 1 }, (_, i) => Math.exp(-((i - REACH) ** 2)
-      / (2 * SIGMA ** 2)));
-    const sum = taps.reduce((a, b) => a + b, 0);
-    const even = taps.map((tap) => tap / sum);
-    return filtered(filtered(pan, even, -REACH), even, -REACH, true);
-  }
-
-  function alteredMs(ms, how) {
-    if (how !== "mean") return ms;
-    const [bands, rows, cols] = ms.shape;
-    const data = new Float32Array(ms.data.length);
-    for (let c = 0; c < bands; c++) {
-      const band = ms.data.subarray(c * rows * cols, (c + 1) * rows * cols);
-      data.fill(band.reduce((a, b) => a + b, 0) / band.length, c * rows * cols,
-        (c + 1) * rows * cols);
-    }
-    return { data, shape: ms.shape };
-  }
+  // --- What is measured -----------------------------------------------------------------------
 
   // As dcfnet.measure.metrics.ergas.
   function ergas(gt, fused) {
@@ -201,5 +163,5 @@
     return marked;
   }
 
-  Object.assign(root.dcfnetPages, { alteredPan, alteredMs, ergas, errorOf, regionTools });
+  Object.assign(root.dcfnetPages, { ergas, errorOf, regionTools });
 })(window);

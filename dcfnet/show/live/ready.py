@@ -79,23 +79,6 @@ class Resize(nn.Module):
         return resize(x, rows, cols)
 
 
-class _Affine(nn.Module):
-    """Batch normalisation in eval mode, as what it is: a factor and a summand for each channel."""
-
-    factor: Tensor
-    summand: Tensor
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        assert norm.running_mean is not None and norm.running_var is not None
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        self.register_buffer("factor", factor[:, None, None])
-        self.register_buffer("summand", (norm.bias - factor * norm.running_mean)[:, None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor + self.summand
-
-
 def ready(model: DCFNet) -> DCFNet:
     """A copy that gives the same image, with `Resize` instead of `torch.nn.Upsample`.
 
@@ -110,7 +93,10 @@ def ready(model: DCFNet) -> DCFNet:
     for name, module in list(net.named_modules()):
         if isinstance(module, ConvNorm):
             if f"{name}.conv" in parts:
-                module.add_module("norm", _Affine(module.norm))
+                channels = module.norm.num_features
+                plain = nn.Conv2d(channels, channels, 1, groups=channels, bias=False).eval()
+                nn.init.ones_(plain.weight)
+                module.add_module("norm", fuse_conv_bn_eval(plain, module.norm))
             else:
                 module.conv = fuse_conv_bn_eval(module.conv, module.norm)
                 del module.norm

@@ -86,18 +86,18 @@ function scaled(image, maximum) {
   return Float32Array.from(image, (value) => value / maximum);
 }
 
-// From digital numbers to digital numbers. Without `keep` nothing stays for maps().
+// From digital numbers to digital numbers. Without `lms`, `ms` has a margin for its interpolation.
+// Without `keep` nothing stays for maps().
 async function fuse({ network, pan, ms, lms, rows, cols, gates, maximum, keep = false }) {
   const net = networks[network];
-  const [bands, began] = [net.description.bands, performance.now()];
-  const [h, w] = [rows / 4, cols / 4];
-  if (!lms) ({ ms, lms } = interpolated(ms, bands, h, w));
-  const values = {
-    pan: tensor(scaled(pan, maximum), 1, 1, rows, cols),
-    ms: tensor(scaled(ms, maximum), 1, bands, h, w),
-    lms: tensor(scaled(lms, maximum), 1, bands, rows, cols),
-    gates: tensor(gates, gates.length),
-  };
+  const began = performance.now();
+  const image = (data, height, width) =>
+    tensor(scaled(data, maximum), 1, data.length / (height * width), height, width);
+  const around = lms ? 0 : 2 * net.description.margin;
+  const coarse = image(ms, rows / 4 + around, cols / 4 + around);
+  const bands = lms ? { ms: coarse, lms: image(lms, rows, cols) }
+    : await run(net, "lms", { wide: coarse });
+  const values = { pan: image(pan, rows, cols), ...bands, gates: tensor(gates, gates.length) };
   for (const name of net.description.matrices) { // for example rows_4_2
     const [axis, from, to] = name.split("_");
     const length = axis === "rows" ? rows : cols;
@@ -140,51 +140,6 @@ function summed({ data, dims: [, channels, rows, cols] }, alpha) {
   const maps = { features, signed, after: signed.map((value) => Math.max(value, 0)), before };
   for (const name of Object.keys(maps)) maps[name] = Float32Array.from(maps[name]);
   return { shape: [channels, rows, cols], alpha: Float32Array.from(alpha), ...maps };
-}
-
-// --- Interpolation of MS ------------------------------------------------------------------------
-
-// From the centre outwards (Aiazzi et al., 2002); as dcfnet.imagery.wald.exp_upsample.
-const HALF = [0.5, 0.305334091185, 0, -0.072698593239, 0, 0.021809577942, 0, -0.005192756653, 0,
-  0.000807762146, 0, -0.000060081482].map((value) => 2 * value);
-const MARGIN = 9; // MS pixels around an image that comes without `lms`
-
-// Along one axis: `count` lines of `size` samples, `stride` apart, to twice as many samples.
-function doubled(data, lines, size, stride, offset) {
-  const out = new Float64Array(2 * data.length);
-  for (let line = 0; line < lines; line++) {
-    const from = Math.floor(line / stride) * size * stride + (line % stride);
-    const to = 2 * (from - (line % stride)) + (line % stride);
-    for (let n = 0; n < 2 * size; n++) {
-      let sum = 0;
-      for (let tap = -11; tap <= 11; tap++) {
-        const place = (((n + tap - offset) % (2 * size)) + 2 * size) % (2 * size);
-        if (place % 2 === 0) sum += HALF[Math.abs(tap)] * data[from + (place / 2) * stride];
-      }
-      out[to + n * stride] = sum;
-    }
-  }
-  return out;
-}
-
-// `ms` with a margin, which this filter looks at, to `ms` and `lms` without.
-function interpolated(image, bands, h, w) {
-  let [fine, rows, cols] = [image, h + 2 * MARGIN, w + 2 * MARGIN];
-  const ms = cropped(image, bands, rows, cols, MARGIN);
-  for (const offset of [1, 0]) {
-    fine = doubled(fine, bands * cols, rows, cols, offset);
-    rows *= 2;
-    fine = doubled(fine, bands * rows, cols, 1, offset);
-    cols *= 2;
-  }
-  return { ms, lms: cropped(fine, bands, rows, cols, 4 * MARGIN) };
-}
-
-function cropped(data, bands, rows, cols, margin) {
-  const out = new Float32Array(bands * (rows - 2 * margin) * (cols - 2 * margin));
-  for (let c = 0, i = 0; c < bands; c++) for (let y = margin; y < rows - margin; y++)
-    for (let x = margin; x < cols - margin; x++) out[i++] = data[(c * rows + y) * cols + x];
-  return out;
 }
 
 // --- Questions and answers ----------------------------------------------------------------------

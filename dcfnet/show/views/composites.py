@@ -62,7 +62,7 @@ def band_composite(
         for colour, band in zip(("Red", "Green", "Blue"), first, strict=True)
     ]
     preset = Select(
-        title="Composite", value=next(iter(presets)), options=[*presets, "own choice"], width=170
+        title="Composite", value=next(iter(presets)), options=[*presets, "own choice"], width=200
     )
     chosen = {"channels": channels, "preset": preset, "presets": list(map(list, presets.values()))}
     respond(call("chooseBands", **panel.models, **chosen), preset, *channels)
