@@ -6,12 +6,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 from dcfnet.networks.bricks import PCFT
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import Part
-from dcfnet.paths import written_whole
 
 COLOURS = ("#3f78c9", "#12939a", "#c47f0a")
 """One colour per resolution: full, half, a quarter. They differ in brightness as well."""
@@ -39,11 +37,6 @@ class Diagram:
     svg: str
     alt: str
 
-    def save(self, path: str | Path) -> None:
-        """Writes the drawing as an SVG file."""
-        with written_whole(path) as unfinished:
-            unfinished.write_text(self.svg, encoding="utf-8")
-
     def _repr_html_(self) -> str:
         return self.svg
 
@@ -62,7 +55,7 @@ def architecture(model: DCFNet, height: int = 64, width: int = 64) -> Diagram:
         width: Its columns.
 
     Example:
-        >>> architecture(build_network("dcfnet")).save("dcfnet.svg")
+        >>> Path("dcfnet.svg").write_text(architecture(build_network("dcfnet")).svg)
     """
     return _Architecture(model, height, width).diagram()
 

@@ -109,10 +109,14 @@ def show_maps(
         shown = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(title, fontsize=letters)
         if pixels:
-            count_pixels(axes, values.shape)
+            axes.set(
+                xticks=[0, values.shape[1] - 1], yticks=[0, values.shape[0] - 1], frame_on=True
+            )
+            axes.tick_params(labelsize=7, length=2)
     if label:
         figure.colorbar(shown, ax=figure.axes, label=label, shrink=0.9, pad=0.01)
-    credit(figure, attribution)
+    if attribution:
+        figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
     return figure
 
 
@@ -125,18 +129,6 @@ def map_composite(maps: Sequence[npt.NDArray[np.floating]]) -> npt.NDArray[np.ui
     stack = np.stack(maps)
     limits = np.quantile(stack, SUPPLEMENT_QUANTILES, axis=(1, 2)).T
     return stretch(stack, limits).transpose(1, 2, 0)
-
-
-def count_pixels(axes: Axes, shape: tuple[int, ...]) -> None:
-    """Axes that count an image's own pixels: the first and the last of its rows and columns."""
-    axes.set(xticks=[0, shape[1] - 1], yticks=[0, shape[0] - 1], frame_on=True)
-    axes.tick_params(labelsize=7, length=2)
-
-
-def credit(figure: Figure, attribution: str) -> None:
-    """The scene's line, small below a figure."""
-    if attribution:
-        figure.supxlabel(attribution, x=0.995, ha="right", fontsize=7, color="0.35")
 
 
 def curves(

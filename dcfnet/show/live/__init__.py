@@ -8,7 +8,7 @@ from dcfnet.show.live.apart import apart
 from dcfnet.show.live.curtain import curtain, doors
 from dcfnet.show.live.flow import fusion_flow, pcft_flow
 from dcfnet.show.live.own import own_pair
-from dcfnet.show.live.pack import pack, rounded, write
+from dcfnet.show.live.pack import rounded, write
 from dcfnet.show.live.page import LivePage, networks
 from dcfnet.show.live.ready import gate_names
 
@@ -21,7 +21,6 @@ __all__ = [
     "gate_names",
     "networks",
     "own_pair",
-    "pack",
     "pcft_flow",
     "rounded",
     "write",

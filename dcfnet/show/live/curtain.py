@@ -65,7 +65,11 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
         chapter: Address of the page that says more about branches.
     """
     rows, cols = opening(scene)
-    wide, inner = _widened(scene, rows, cols)
+    wide = [slice(max(0, side.start - MARGIN), side.stop + MARGIN) for side in (rows, cols)]
+    inner = tuple(
+        slice(side.start - around.start, side.stop - around.start)
+        for side, around in zip((rows, cols), wide, strict=True)
+    )
     whole = scene.crop(*wide)
     model, ratio = models["paper"], scene.sensor.ratio
     sample = full_resolution(whole)
@@ -112,18 +116,6 @@ def curtain(models: Mapping[str, DCFNet], scene: Scene, chapter: str) -> LivePag
         alt="Coarse colours left of a curtain, the fused image right of it. Move the curtain, "
         "choose what is on the right, or click on a place to see which branch made it sharp.",
     )
-
-
-def _widened(
-    scene: Scene, rows: slice, cols: slice
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """A window with a margin, as far as the scene goes, and the window within it."""
-    wide, inner = [], []
-    for side, size in zip((rows, cols), scene.mask.shape, strict=True):
-        start, stop = max(0, side.start - MARGIN), min(size, side.stop + MARGIN)
-        wide.append(slice(start, stop))
-        inner.append(slice(side.start - start, side.stop - start))
-    return (wide[0], wide[1]), (inner[0], inner[1])
 
 
 def _branches(model: DCFNet, sample: Sample) -> np.ndarray:

@@ -54,13 +54,7 @@
     });
   }
 
-  // Scripts one after the other; what a script brought is taken away again.
-  async function* fetched(name) {
-    for (const [file, bytes] of Object.entries(live.offers[name])) {
-      await script(file);
-      yield bytes;
-    }
-  }
+  // What scripts have brought, which is then forgotten here.
   function taken(name) {
     const all = pieces[name];
     delete pieces[name];
@@ -69,7 +63,7 @@
 
   function ask(command, question) {
     return new Promise((answered, failed) => {
-      if (worker === null) throw new Error("The network was closed: load it again.");
+      if (worker === null) throw new Error("The network has stopped: load it again.");
       waiting.set(++asked, { answered, failed });
       worker.postMessage({ id: asked, command, ...question });
     });
@@ -85,19 +79,14 @@
       else failed(new Error(data.error));
     };
     worker.onerror = (event) => {
+      worker.terminate();
+      worker = null;
       const error = new Error(`The network stopped: ${event.message || "out of memory?"}`);
       for (const { failed } of waiting.values()) failed(error);
-      close();
+      waiting.clear();
+      for (const name of Object.keys(networks)) delete networks[name];
+      opened.clear();
     };
-  }
-
-  function close() {
-    worker?.terminate();
-    worker = null;
-    for (const { failed } of waiting.values()) failed(new Error("The network was closed."));
-    waiting.clear();
-    for (const name of Object.keys(networks)) delete networks[name];
-    opened.clear();
   }
 
   async function bring(name, onProgress) {
@@ -106,7 +95,8 @@
     let bytes = 0;
     const report = (step) => onProgress({ step, bytes, total });
     report("loading");
-    for (const part of parts) for await (const more of fetched(part)) {
+    for (const part of parts) for (const [file, more] of Object.entries(live.offers[part])) {
+      await script(file);
       bytes += more;
       report("loading");
     }
@@ -157,8 +147,8 @@
 
     // An image of any size, in overlapping tiles of which the margins are discarded, as
     // dcfnet.fuse_scene does. `masks`, { pan, ms } with an entry for each pixel, say where there is
-    // data; the result is 0 elsewhere. `signal`, of an AbortController, ends it after the tile in
-    // work.
+    // data; elsewhere the result means nothing. `signal`, of an AbortController, ends it after the
+    // tile in work.
     async function fuseWhole(pan, ms, { maximum = 2047, tile = 256, overlap = 16, masks = {},
       onProgress = () => {}, signal } = {}) {
       const [rows, cols] = tilesOf(ms.shape.slice(1), tile, overlap);
@@ -168,13 +158,11 @@
         signal?.throwIfAborted();
         onProgress({ done: done++, total: rows.length * cols.length });
         const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
-        const mask = maskOfTile(masks, pan.shape, row, col);
-        if (mask && !mask.some((valid) => valid)) continue;
+        if (masks.ms && !maskOf(ms, masks.ms, row, col).some((valid) => valid)) continue;
         const { data } = await ask("fuse", { network: name, gates: gateValues(), maximum,
           rows: y.stop - y.start, cols: x.stop - x.start,
           pan: filledCut(pan, masks.pan, y, x, 0),
           ms: filledCut(ms, masks.ms, row, col, margin) });
-        if (mask) for (let i = 0; i < data.length; i++) data[i] *= mask[i % mask.length];
         paste(out, pan.shape, data, y, x);
       }
       onProgress({ done, total: done });
@@ -221,20 +209,8 @@
     return { data: out, shape: [...shape.slice(0, -2), rows, cols] };
   }
 
-  // Where a tile's result has data: in MS and in PAN. Null stands for everywhere.
-  function maskOfTile(masks, [height, width], row, col) {
-    if (!masks.ms && !masks.pan) return null;
-    const [y, x] = [scaled(row, RATIO), scaled(col, RATIO)];
-    const shape = [height / RATIO, width / RATIO];
-    const coarse = masks.ms && cut({ data: masks.ms, shape }, row, col).data;
-    const fine = masks.pan && cut({ data: masks.pan, shape: [height, width] }, y, x).data;
-    const wide = x.stop - x.start;
-    return Uint8Array.from({ length: (y.stop - y.start) * wide }, (_, i) => {
-      const at = Math.floor(Math.floor(i / wide) / RATIO) * (wide / RATIO)
-        + Math.floor((i % wide) / RATIO);
-      return (coarse?.[at] ?? 1) && (fine?.[i] ?? 1) ? 1 : 0;
-    });
-  }
+  const maskOf = ({ shape }, mask, row, col) =>
+    cut({ data: mask, shape: shape.slice(-2) }, row, col).data;
 
   // As cut(), where pixels without data get the nearest value that is one before the border is
   // repeated, so that filters see no cliff; as dcfnet.fusion.tiled.read_tile.
@@ -244,7 +220,7 @@
       stop: Math.min(image.shape.at(axis - 2), stop + margin),
     }));
     const part = cut(image, rows, cols);
-    if (mask) fill(part, cut({ data: mask, shape: image.shape.slice(-2) }, rows, cols).data);
+    if (mask) fill(part, maskOf(image, mask, rows, cols));
     const inside = (tile, wide) => ({ start: tile.start - wide.start, stop: tile.stop - wide.start });
     return cut(part, inside(row, rows), inside(col, cols), margin).data;
   }
@@ -291,7 +267,7 @@
   const live = {
     offers: {},
     megabytes: (name) => sum(missing(name).map(size)) / 1e6,
-    unsupported, load, close, script, cut,
+    unsupported, load, script, cut,
     receive: (name, index, text) => { (pieces[name] ??= [])[index] = text; },
   };
   root.dcfnetLive = live;

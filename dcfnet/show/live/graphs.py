@@ -197,7 +197,7 @@ def interpolating(bands: int) -> onnx.ModelProto:
 
     From ``wide``, MS with `MARGIN` pixels around it, to ``ms`` and ``lms`` without them.
     """
-    centre, reach = 4 * MARGIN + 2, 33
+    centre, reach = 4 * MARGIN + 2, 33  # of one MS pixel's influence, in pixels of PAN
     impulse = np.zeros((2 * MARGIN + 1, 2 * MARGIN + 1), np.float32)
     impulse[MARGIN, MARGIN] = 1
     response = exp_upsample(impulse)[centre]
@@ -207,16 +207,15 @@ def interpolating(bands: int) -> onnx.ModelProto:
         "across": np.tile(taps, (bands, 1, 1, 1)).astype(np.float32),
         "axes": np.array([2, 3]),
     }
-    constants |= {
-        f"at {at}": np.array([at, at]) for n in (1, 4) for at in (n * MARGIN, -n * MARGIN)
-    }
-    make = partial(helper.make_node, "ConvTranspose", group=bands)
+    for at in (MARGIN, -MARGIN, 4 * MARGIN, -4 * MARGIN):
+        constants[f"at {at}"] = np.array([at, at])
+    spread = partial(helper.make_node, "ConvTranspose", group=bands)
     nodes = [
-        make(["wide", "down"], ["tall"], strides=[4, 1], pads=[31, 0, 32, 0]),
-        make(["tall", "across"], ["fine"], strides=[1, 4], pads=[0, 31, 0, 32]),
+        spread(["wide", "down"], ["tall"], strides=[4, 1], pads=[31, 0, 32, 0]),
+        spread(["tall", "across"], ["fine"], strides=[1, 4], pads=[0, 31, 0, 32]),
     ]
-    for n, image, name in ((1, "wide", "ms"), (4, "fine", "lms")):
-        ends = [f"at {n * MARGIN}", f"at {-n * MARGIN}"]
+    for image, name, margin in (("wide", "ms", MARGIN), ("fine", "lms", 4 * MARGIN)):
+        ends = [f"at {margin}", f"at {-margin}"]
         nodes.append(helper.make_node("Slice", [image, *ends, "axes"], [name]))
     images = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, bands, None, None])

@@ -68,12 +68,11 @@
       "Stop");
     const save = element("button", { type: "button", hidden: true, class: "dcf-main",
       onclick: () => {
-        const blob = result();
-        const link = element("a", { href: URL.createObjectURL(blob), download: "fused.tif" });
+        const link = element("a", { href: URL.createObjectURL(result()), download: "fused.tif" });
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 60000);
       } }, "Save as GeoTIFF");
-    const result = () => writeGeotiff(whole(fused, pair, sensor), fused.shape, pair);
+    const result = () => writeGeotiff(fused, pair);
 
     async function fuse() {
       if (!pair) { run.say("The network is here. Now choose two files."); return; }
@@ -81,12 +80,13 @@
       stop = new AbortController();
       bar.hidden = end.hidden = false;
       try {
-        fused = await net.fuseWhole(pair.pan, pair.ms, { maximum: sensor.maximum,
+        const made = await net.fuseWhole(pair.pan, pair.ms, { maximum: sensor.maximum,
           masks: { pan: pair.pan.mask, ms: pair.ms.mask }, signal: stop.signal,
           onProgress: ({ done, total }) => {
             bar.value = done / total;
             run.say(`Fused ${done} of ${total} tiles`);
           } });
+        fused = whole(made, pair, sensor);
         save.hidden = false;
         run.say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
         body.dataset.fused = "yes";
@@ -129,7 +129,7 @@
     }
     const GREYS = Uint32Array.from({ length: 256 }, (_, i) => packed(i, i, i));
 
-    Object.assign(body, { result: () => result() }); // for tests
+    Object.assign(body, { result }); // for tests
     const seen = element("div", { hidden: true },
       element("div", { class: "dcf-panels dcf-three-panels" }, ...Object.entries(canvases).map(
         ([name, canvas]) => element("figure", {}, element("figcaption", {}, name),

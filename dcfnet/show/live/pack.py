@@ -14,7 +14,6 @@ import gzip
 import json
 import struct
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -65,44 +64,31 @@ def _steps(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return step, np.rint(weight / step)
 
 
-def pack(models: Mapping[str, DCFNet]) -> dict[str, str]:
-    """All files that pages with a live network need, for all pages together.
+def write(folder: str | Path, models: Mapping[str, DCFNet]) -> dict[str, int]:
+    """Writes all files that pages with a live network need, for all pages together.
 
     Args:
+        folder: The pages' ``_static``.
         models: By the name that pages load them by. They are rounded, see `rounded`.
 
     Returns:
-        The text of each file, by its path below ``_static``.
+        How many bytes each file has, by its path below the folder.
 
     Raises:
         RuntimeError: A model is a copy for inference, whose parts hold other values.
-
-    Example:
-        >>> files = pack({"narrow": load_trained("narrow-whole-0")})
-        >>> sorted(files)[:2]
-        ['live.js', 'live/LICENSE']
     """
-    scripts = {
-        "runtime": _runtime(),
-        **{name: _network(name, model) for name, model in models.items()},
-    }
+    scripts = {"runtime": _runtime()}
+    for name, model in models.items():
+        scripts[name] = _scripts(name, gzip.compress(_container(model), mtime=0))
     offers = {
         name: {file: len(text) for file, text in parts.items()} for name, parts in scripts.items()
     }
-    engine = _source("engine.js") + f"dcfnetLive.offers = {json.dumps(offers)};\n"
-    licences = {f"live/{name}": _source(f"vendor/{name}") for name in _LICENCES}
-    return {
-        "live.js": engine,
-        "live/geotiff.js": _source("vendor/geotiff.js"),
-        **licences,
-        **{k: v for part in scripts.values() for k, v in part.items()},
-    }
-
-
-def write(folder: str | Path, models: Mapping[str, DCFNet]) -> dict[str, int]:
-    """Writes what `pack` makes into a folder, and says how many bytes each file has."""
+    texts = {"live.js": _source("engine.js") + f"dcfnetLive.offers = {json.dumps(offers)};\n"}
+    texts |= {f"live/{name}": _source(f"vendor/{name}") for name in ("geotiff.js", *_LICENCES)}
+    for parts in scripts.values():
+        texts |= parts
     sizes = {}
-    for name, text in pack(models).items():
+    for name, text in texts.items():
         with written_whole(Path(folder) / name) as unfinished:
             sizes[name] = unfinished.write_bytes(text.encode())
     return sizes
@@ -112,17 +98,12 @@ def _source(name: str) -> str:
     return files("dcfnet.show.live").joinpath(name).read_text("utf-8")
 
 
-@cache
 def _runtime() -> dict[str, str]:
     """ONNX Runtime as it comes from its makers, and the worker that uses it."""
     code = _source("vendor/ort.js") + _source("worker.js")
     wasm = files("dcfnet.show.live").joinpath("vendor/ort.wasm.gz").read_bytes()
     script = f"dcfnetLive.receive('code', 0, {json.dumps(code)});\n"
     return {"live/runtime-code.js": script, **_scripts("runtime", wasm)}
-
-
-def _network(name: str, model: DCFNet) -> dict[str, str]:
-    return _scripts(name, gzip.compress(_container(model), mtime=0))
 
 
 def _scripts(name: str, content: bytes) -> dict[str, str]:

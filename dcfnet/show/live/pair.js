@@ -228,11 +228,11 @@
       const value = Math.min(Math.max(Math.round(fused.data[c * size + i]), 1), sensor.maximum);
       out[c * size + i] = valid(i) ? (value === nodata ? beside : value) : nodata;
     }
-    return out;
+    return { data: out, shape: fused.shape };
   }
 
   // A GeoTIFF of 16 bits, band after band, not compressed. Little-endian, as all of today's machines.
-  function write(data, [bands, rows, cols], { affine, tags, nodata }) {
+  function write({ data, shape: [bands, rows, cols] }, { affine, tags, nodata }) {
     const each = (value) => Array(bands).fill(value);
     const bytes = 2 * rows * cols;
     const entries = [[256, "L", [cols]], [257, "L", [rows]], [258, "S", each(16)], [259, "S", [1]],

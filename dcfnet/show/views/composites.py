@@ -45,16 +45,7 @@ def band_composite(
 
     Returns:
         The panel, and its controls: the preset, then the bands shown as red, green and blue.
-
-    Raises:
-        ValueError: The shapes or the presets do not fit the names.
     """
-    if bands.ndim != 3 or bands.dtype != np.uint8 or len(bands) != len(names):
-        raise ValueError(
-            f"expected {len(names)} bands (C, H, W) of uint8, got {bands.dtype} {bands.shape}"
-        )
-    if not all(0 <= band < len(names) for each in presets.values() for band in each):
-        raise ValueError(f"presets name bands 0 to {len(names) - 1}, got {dict(presets)}")
     first = next(iter(presets.values()))
     panel = colour_panel(cube(bands), first, title=title)
     channels = [
@@ -94,10 +85,6 @@ def comparison(
     Raises:
         ValueError: The images differ in shape, or are not (H, W, 3) uint8.
     """
-    if np.shape(first) != np.shape(second):
-        raise ValueError(
-            f"expected images of one shape, got {np.shape(first)} and {np.shape(second)}"
-        )
     store = cube(channels_first(np.stack([first, second])))
     panel = colour_panel(store, (3, 4, 5), title=title, max_width=max_width)
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})

@@ -283,14 +283,8 @@ def choice(title: str, options: Sequence[str], width: int = 200, *, value: int =
 
 
 def palette_chooser(*panels: Panel, title: str = "Colour map") -> Select:
-    """A control that chooses the colour map of panels of (H, W) images.
-
-    Raises:
-        ValueError: A panel has no colour map.
-    """
-    mappers = [panel.mapper for panel in panels if panel.mapper is not None]
-    if len(mappers) < len(panels):
-        raise ValueError("a panel of an (H, W, 3) image has no colour map to choose")
+    """A control that chooses the colour map of panels of (H, W) images."""
+    mappers = [panel.mapper for panel in panels]
     first = next(name for name, it in PALETTES.items() if list(it) == list(mappers[0].palette))
     control = Select(title=title, value=first, options=list(PALETTES), width=120)
     palettes = [list(palette) for palette in PALETTES.values()]

@@ -16,28 +16,15 @@
     for (const child of view.children_views()) if (child) yield* walk(child);
   }
 
-  // Bokeh draws names of sliders and groups beside them, and which buttons are pressed by their
-  // colour, but does not tell a screen reader.
-  function nameControl(view) {
-    const { model, shadow_el } = view;
-    const title = model.title || model.name;
-    const describe = () => {
-      const handles = shadow_el.querySelectorAll(".noUi-handle");
-      handles.forEach((handle, i) => handle.setAttribute("aria-label",
-        handles.length > 1 ? `${title}, ${["from", "to"][i]}` : title));
-      for (const group of shadow_el.querySelectorAll(".bk-btn-group")) {
-        group.setAttribute("role", "group");
-        group.setAttribute("aria-label", title);
-      }
-      if (!Array.isArray(model.active)) return;
-      shadow_el.querySelectorAll(".bk-btn-group > button").forEach((button, i) =>
-        button.setAttribute("aria-pressed", model.active.includes(i)));
+  // Bokeh draws a slider's name above it, but does not tell a screen reader.
+  function nameSlider({ model, shadow_el }) {
+    const name = () => {
+      for (const handle of shadow_el.querySelectorAll(".noUi-handle"))
+        handle.setAttribute("aria-label", model.title);
     };
-    if (!title) return;
-    describe();
-    // Bokeh draws some controls anew when they change.
-    new MutationObserver(describe).observe(shadow_el, { childList: true, subtree: true });
-    model.properties.active?.change.connect(describe);
+    name();
+    // Bokeh may draw it anew when it changes.
+    new MutationObserver(name).observe(shadow_el, { childList: true, subtree: true });
   }
 
   function clampedRange(range, start, end) {
@@ -107,7 +94,7 @@
     for (const part of walk(view)) {
       if (part.model.type === "Figure") prepareFigure(part);
       else if (part.model.tags.includes("dcf-diagram")) prepareDrawing(part);
-      else if (part.shadow_el) nameControl(part);
+      else if (part.model.type === "Slider") nameSlider(part);
     }
   }
 

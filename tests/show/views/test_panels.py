@@ -111,10 +111,6 @@ TONES = """() => {
         (lambda: ex.image_panel(np.zeros((2, 2, 3)), title="x"), "uint8"),
         (lambda: ex.image_panel(np.full((2, 2), np.nan), title="x"), "finite"),
         (lambda: map_store({}), "none"),
-        (
-            lambda: ex.palette_chooser(ex.image_panel(np.zeros((4, 4, 3), np.uint8), title="x")),
-            "no colour map",
-        ),
     ],
 )
 def test_bad_input_is_refused(call, message):
