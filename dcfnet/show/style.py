@@ -14,17 +14,11 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class NetworkStyle:
-    """Colour, dashes and marker of a network.
+    """Colour, dashes and marker of a network."""
 
-    Attributes:
-        colour: As CSS and Matplotlib write it.
-        dashes: On and off in turn, in widths of the line; nothing for a solid line.
-        marker: Matplotlib's.
-    """
-
-    colour: str
-    dashes: tuple[float, ...]
-    marker: str
+    colour: str  # as CSS and Matplotlib write it
+    dashes: tuple[float, ...]  # on and off in turn, in widths of the line; none for a solid one
+    marker: str  # Matplotlib's
 
     @property
     def linestyle(self) -> tuple[float, tuple[float, ...]]:

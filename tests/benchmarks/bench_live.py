@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from dcfnet.show.live import networks, write
 from tests.benchmarks.report import run
+from tests.support.pages import write_page
 
 PAGE = Path(__file__).parents[1] / "show" / "live" / "page.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -35,8 +36,9 @@ STEPS = """async () => {
             () => Math.random() * 2047) });
     const square = (n) => [noise(n, n), noise(8, n / 4, n / 4)];
     await timed("start", async () => { net = await dcfnetLive.load("narrow"); });
-    await timed("first 64 x 64", () => net.fuse(...square(64)));
-    await timed("64 x 64", () => net.fuse(...square(64)));
+    const lms = noise(8, 64, 64);
+    await timed("first 64 x 64", () => net.fuse(...square(64), lms));
+    await timed("64 x 64", () => net.fuse(...square(64), lms));
     await timed("maps of all parts", () => net.maps([4]));
     await timed("256 x 256", () => net.fuseWhole(...square(256)));
     return { times, pauses };
@@ -49,14 +51,14 @@ def measure(repeats: int = 5) -> dict:
     with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
         site = Path(home)
         write(site / "_static", networks())
-        shutil.copy(PAGE, site)
+        address = write_page(site, "page", PAGE.read_text())
         browser = driver.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
             args=["--no-sandbox", "--disable-gpu"],
         )
         for _ in tqdm(range(repeats), desc="pages", leave=False):
             page = browser.new_page()
-            page.goto((site / PAGE.name).as_uri())
+            page.goto(address)
             found.append(page.evaluate(STEPS))
             page.close()
         version = browser.version

@@ -63,13 +63,6 @@ def test_text_is_that_of_the_network():
     assert "no PCFT" in architecture(build(without="pcft2")).svg
 
 
-def test_the_drawing_brings_its_style():
-    """Also a rule for the part that a reader has chosen, see the explorer of parts."""
-    drawn = architecture(build())
-    assert ".dcf-diagram .chosen > .shape" in drawn.svg
-    assert drawn.svg.count('data-part="stage3.branches.1"') == 1
-
-
 def test_a_drawing_has_a_name():
     drawn = architecture(build())
     tree = ElementTree.fromstring(drawn.svg)

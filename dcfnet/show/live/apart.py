@@ -67,95 +67,84 @@ def discoveries(models: Mapping[str, DCFNet], patch: Sample, name: str) -> list[
         For each ``title``, ``question``, ``set`` (the page's controls), and by network ``told``, a
         sentence, and ``numbers``, what it says.
     """
-    found = [_a_transfer, _ms_and_pan, _a_region]
-    return [discovery(models, patch, name) for discovery in found]
-
-
-def _answers(sentence: str, numbers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    told = {network: sentence.format(**each) for network, each in numbers.items()}
-    return {"told": told, "numbers": numbers}
-
-
-def _a_transfer(models: Mapping[str, DCFNet], patch: Sample, name: str) -> dict[str, Any]:
     assert patch.gt is not None
-    numbers: dict[str, dict[str, Any]] = {}
-    for network, model in models.items():
-        shut = {}
-        for pair in model.stage3.fusion.transfers:
-            with replaced(model, {f"stage3.fusion.transfers.{pair}": torch.zeros_like}):
-                shut["T{2}{0}".format(*pair.split("_"))] = ergas(patch.gt, fuse(model, patch))
-        crossing = {title: value for title, value in shut.items() if title[1] != title[2]}
-        worst = max(crossing, key=crossing.__getitem__)
-        numbers[network] = {
-            "before": ergas(patch.gt, fuse(model, patch)),
-            "after": shut["T02"],
-            "own": shut["T00"],
-            "worst": worst,
-            "most": crossing[worst],
-        }
-    gate = transfer_name(3, 2, 0)
-    return {
-        "title": "Close a transfer",
-        "question": "Branch 2, at a quarter of the resolution, hands T02 to the main branch. Close "
-        "it. Where does the error grow, and how much?",
-        "set": {"patch": name, "gates": {gate: 0}, "error": "growth", "part": gate},
-        **_answers(
-            "ERGAS went from {before:.3f} to {after:.3f}. Of the six transfers that cross, {worst} "
-            "costs most: {most:.3f}. Close T00 instead, which only hands the main branch to "
-            "itself: {own:.3f}.",
-            numbers,
-        ),
-    }
-
-
-def _ms_and_pan(models: Mapping[str, DCFNet], patch: Sample, name: str) -> dict[str, Any]:
-    assert patch.gt is not None
-    numbers = {
-        network: {
-            "before": ergas(patch.gt, fuse(model, patch)),
-            "after": ergas(patch.gt, fuse(model, altered(patch, ms="mean"))),
-            "shifted": ergas(patch.gt, fuse(model, altered(patch, pan="shifted"))),
-        }
-        for network, model in models.items()
-    }
-    return {
-        "title": "Take the MS image away",
-        "question": "Both PCFTs bring in the MS image once more, at half and at a quarter of PAN's "
-        "size. Give them each band's mean instead. How much does the network miss it?",
-        "set": {"patch": name, "ms": "mean", "error": "growth", "part": "pcft2"},
-        **_answers(
-            "ERGAS went from {before:.3f} to {after:.3f}. For comparison, leave MS as it is and "
-            "move PAN by half a pixel: {shifted:.3f}.",
-            numbers,
-        ),
-    }
-
-
-def _a_region(models: Mapping[str, DCFNet], patch: Sample, name: str) -> dict[str, Any]:
-    assert patch.gt is not None
-    part, band = FIRST, patch.sensor.rgb[0]
-    half = BOX // 2
+    gate, band, half = transfer_name(3, 2, 0), patch.sensor.rgb[0], BOX // 2
     bright = uniform_filter(patch.gt[band].astype(np.float64), BOX)[half:-half, half:-half]
     y, x = (int(i) for i in np.unravel_index(bright.argmax(), bright.shape))
-    box = (slice(y, y + BOX), slice(x, x + BOX))
-    numbers = {}
-    for network, model in models.items():
-        found = PatchCams(model, patch, [part]).map(part, band, region=box)
-        numbers[network] = {
-            "inside": 100 * float(found[box].sum() / found.sum()),
-            "area": 100 * BOX**2 / found.size,
-        }
+    box = np.s_[y : y + BOX, x : x + BOX]
+    asked: list[dict[str, Any]] = [
+        {
+            "title": "Close a transfer",
+            "question": "Branch 2, at a quarter of the resolution, hands T02 to the main branch. "
+            "Close it. Where does the error grow, and how much?",
+            "set": {"patch": name, "gates": {gate: 0}, "error": "growth", "part": gate},
+            "numbers": {network: _of_transfers(it, patch) for network, it in models.items()},
+            "told": "ERGAS went from {before:.3f} to {after:.3f}. Of the six transfers that cross, "
+            "{worst} costs most: {most:.3f}. Close T00 instead, which only hands the main branch "
+            "to itself: {own:.3f}.",
+        },
+        {
+            "title": "Take the MS image away",
+            "question": "Both PCFTs bring in the MS image once more, at half and at a quarter of "
+            "PAN's size. Give them each band's mean instead. How much does the network miss it?",
+            "set": {"patch": name, "ms": "mean", "error": "growth", "part": "pcft2"},
+            "numbers": {network: _of_images(it, patch) for network, it in models.items()},
+            "told": "ERGAS went from {before:.3f} to {after:.3f}. For comparison, leave MS as it "
+            "is and move PAN by half a pixel: {shifted:.3f}.",
+        },
+        {
+            "title": "Ask about one bright place",
+            "question": "Average the red band over a box on the brightest ground. Does the map of "
+            "the fused main branch stay in the box that it was asked about?",
+            "set": {"patch": name, "part": FIRST, "band": band, "box": [y, y + BOX, x, x + BOX]},
+            "numbers": {network: _of_box(it, patch, box) for network, it in models.items()},
+            "told": "{inside:.0f} % of the map lies in the box, which is {area:.1f} % of the "
+            "patch. Only the weights alpha know of the region; the activations that they weigh "
+            "cover all of it. Grad-CAM says which features a region uses, not where they stop to "
+            "matter.",
+        },
+    ]
+    for it in asked:
+        it["told"] = {network: it["told"].format(**each) for network, each in it["numbers"].items()}
+    return asked
+
+
+def _error(model: DCFNet, patch: Sample) -> float:
+    assert patch.gt is not None
+    return ergas(patch.gt, fuse(model, patch))
+
+
+def _of_transfers(model: DCFNet, patch: Sample) -> dict[str, Any]:
+    """ERGAS with each transfer of the last fusion closed in turn."""
+    shut = {}
+    for pair in model.stage3.fusion.transfers:
+        with replaced(model, {f"stage3.fusion.transfers.{pair}": torch.zeros_like}):
+            shut["T{2}{0}".format(*pair.split("_"))] = _error(model, patch)
+    crossing = {title: value for title, value in shut.items() if title[1] != title[2]}
+    worst = max(crossing, key=crossing.__getitem__)
     return {
-        "title": "Ask about one bright place",
-        "question": "Average the red band over a box on the brightest ground. Does the map of the "
-        "fused main branch stay in the box that it was asked about?",
-        "set": {"patch": name, "part": part, "band": band, "box": [y, y + BOX, x, x + BOX]},
-        **_answers(
-            "{inside:.0f} % of the map lies in the box, which is {area:.1f} % of the patch. Only "
-            "the weights alpha know of the region; the activations that they weigh cover all of "
-            "it. Grad-CAM says which features a region uses, not where they stop to matter.",
-            numbers,
-        ),
+        "before": _error(model, patch),
+        "after": shut["T02"],
+        "own": shut["T00"],
+        "worst": worst,
+        "most": crossing[worst],
+    }
+
+
+def _of_images(model: DCFNet, patch: Sample) -> dict[str, float]:
+    return {
+        "before": _error(model, patch),
+        "after": _error(model, altered(patch, ms="mean")),
+        "shifted": _error(model, altered(patch, pan="shifted")),
+    }
+
+
+def _of_box(model: DCFNet, patch: Sample, box: tuple[slice, slice]) -> dict[str, float]:
+    """Per cent: how much of a map lies in the box that it was asked about, and the box itself."""
+    found = PatchCams(model, patch, [FIRST]).map(FIRST, patch.sensor.rgb[0], region=box)
+    return {
+        "inside": 100 * float(found[box].sum() / found.sum()),
+        "area": 100 * BOX**2 / found.size,
     }
 
 

@@ -69,10 +69,7 @@
 
     // Three branches, and ribbons as wide as what each adds at a place.
     let place = [0.5, 0.5];
-    const diagram = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    diagram.setAttribute("viewBox", "0 0 430 110");
-    diagram.setAttribute("role", "img");
-    diagram.classList.add("dcf-three");
+    const diagram = element("svg", { viewBox: "0 0 430 110", role: "img", class: "dcf-three" });
     const answer = element("p", { class: "dcf-told", role: "status" }, "Click on a car or a roof: "
       + "which of the three branches made it sharp?");
     const more = element("a", { href: data.chapter, hidden: true }, "How branches meet");

@@ -3,7 +3,6 @@
 ((root) => {
   const { element, chooser, buttons, fold, quantiles, ends, palettes, composite, coloured, fill,
     pointed, panel, runner, latest, busily, regionTools } = root.dcfnetPages;
-  const SVG = "http://www.w3.org/2000/svg";
   const OUT = { l: [-1, 0], r: [1, 0], t: [0, -1], b: [0, 1] };
 
   const extreme = (values) => Math.max(...ends(values).map(Math.abs));
@@ -101,9 +100,7 @@
 
     const readout = element("p", { class: "dcf-words dcf-readout" },
       "Rest the pointer on a map to read it; choose a map to see it large.");
-    const lines = document.createElementNS(SVG, "svg");
-    lines.setAttribute("class", "dcf-ribbons");
-    lines.setAttribute("aria-hidden", "true");
+    const lines = element("svg", { class: "dcf-ribbons", "aria-hidden": "true" });
     const flow = element("div", { class: "dcf-flow" }, lines);
     const places = {}; // by name: what ribbons lead to
     const put = (made, wide, narrow) => {

@@ -2,8 +2,8 @@
 // of it here. See own.py.
 "use strict";
 ((root) => {
-  const { element, quantiles, packed, natural, coloured, runner, openPair, whole, writeGeotiff } =
-    root.dcfnetPages;
+  const { element, quantiles, packed, natural, coloured, panel, runner, openPair, whole,
+    writeGeotiff } = root.dcfnetPages;
   const VIEW = 256; // PAN pixels that are shown along each side
 
   function mount(body, data) {
@@ -102,8 +102,8 @@
     });
 
     // --- Pictures ---
-    const canvases = Object.fromEntries(["MS", "PAN", "fused"].map((name) =>
-      [name, element("canvas", { role: "img", "aria-label": `${name}, the part that is shown` })]));
+    const panels = Object.fromEntries(["MS", "PAN", "fused"].map((name) =>
+      [name, panel(name, [VIEW, VIEW])]));
     const slider = (title) => element("input", { type: "range", min: 0, max: 0, step: 4,
       "aria-label": title, oninput: () => draw() });
     const [down, right] = [slider("First row shown"), slider("First column shown")];
@@ -122,18 +122,17 @@
       const limits = sensor.bands.map((_, c) =>
         quantiles(ms.data.subarray(c * size, (c + 1) * size), [0.02, 0.98]));
       const drawn = { rgb: sensor.rgb, limits };
-      natural(canvases.MS, ms, drawn);
+      natural(panels.MS.canvas, ms, drawn);
       const pan = seenOf(pair.pan);
-      coloured(canvases.PAN, pan.data, pan.shape, quantiles(pan.data, [0.02, 0.98]), GREYS);
-      if (fused) natural(canvases.fused, seenOf(fused), drawn);
+      coloured(panels.PAN.canvas, pan.data, pan.shape, quantiles(pan.data, [0.02, 0.98]), GREYS);
+      if (fused) natural(panels.fused.canvas, seenOf(fused), drawn);
     }
     const GREYS = Uint32Array.from({ length: 256 }, (_, i) => packed(i, i, i));
 
     Object.assign(body, { result }); // for tests
     const seen = element("div", { hidden: true },
-      element("div", { class: "dcf-panels dcf-three-panels" }, ...Object.entries(canvases).map(
-        ([name, canvas]) => element("figure", {}, element("figcaption", {}, name),
-          element("div", { class: "dcf-frame" }, canvas)))),
+      element("div", { class: "dcf-panels dcf-three-panels" },
+        ...Object.values(panels).map(({ figure }) => figure)),
       element("div", { class: "dcf-place" }, element("span", {}, "Rows shown"), down,
         element("span", {}, "Columns shown"), right), save);
     body.append(drop, said, run.box, bar, end, seen);

@@ -8,10 +8,10 @@
 
   // element("button", { class: "main", onclick }, "Run") and the like.
   function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
+    const made = tag === "svg" ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+      : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (name === "class") made.className = value;
-      else if (name.startsWith("on")) made[name] = value;
+      if (name.startsWith("on")) made[name] = value;
       else if (value === true) made.setAttribute(name, "");
       else if (value !== false && value !== null) made.setAttribute(name, value);
     }
@@ -130,9 +130,7 @@
   // given, gets what the pointer rests on: `now` says what that is, set { what, shape, words }.
   function panel(title, [rows, cols], read) {
     const canvas = element("canvas", { role: "img", "aria-label": title });
-    const border = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    border.setAttribute("viewBox", `0 0 ${cols} ${rows}`);
-    border.setAttribute("aria-hidden", "true");
+    const border = element("svg", { viewBox: `0 0 ${cols} ${rows}`, "aria-hidden": "true" });
     border.innerHTML = '<path class="dcf-under"/><path/>';
     const frame = element("div", { class: "dcf-frame" }, canvas, border);
     const caption = element("figcaption", {}, title);

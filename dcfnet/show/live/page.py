@@ -111,15 +111,10 @@ class LivePage:
 
 @dataclass(frozen=True)
 class Numbers:
-    """An array for a script: whole numbers, and what they are multiplied with.
+    """An array for a script: whole numbers, and what they are multiplied with."""
 
-    Attributes:
-        codes: int8 or int16.
-        steps: What one is below zero, and above.
-    """
-
-    codes: npt.NDArray[np.signedinteger]
-    steps: tuple[float, float]
+    codes: npt.NDArray[np.signedinteger]  # int8 or int16
+    steps: tuple[float, float]  # what one is below zero, and above
 
     @property
     def values(self) -> npt.NDArray[np.float64]:

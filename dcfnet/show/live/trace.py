@@ -40,40 +40,23 @@ _SIZE = (32, 48)
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a traced graph that is run by itself.
+    """A part of a traced graph that is run by itself."""
 
-    Attributes:
-        nodes: Its operators, in the order of use.
-        inputs: What it needs, by name: images, gates, matrices, results of earlier pieces.
-        outputs: What it gives, by name.
-    """
-
-    nodes: tuple[fx.Node, ...]
-    inputs: Mapping[str, fx.Node]
-    outputs: Mapping[str, fx.Node]
+    nodes: tuple[fx.Node, ...]  # its operators, in the order of use
+    inputs: Mapping[str, fx.Node]  # images, gates, matrices, results of earlier pieces
+    outputs: Mapping[str, fx.Node]  # what it gives
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A network as pieces of one graph, for images of any size in multiples of 4.
+    """A network as pieces of one graph, for images of any size in multiples of 4."""
 
-    Attributes:
-        gates: The names of the numbers that open and close parts of the network, see
-            `dcfnet.show.live.ready.gate_names`.
-        matrices: The names of the interpolation matrices, for example ``rows_4_2`` from a quarter
-            of the rows to half of them.
-        layers: By the name of a part, the names of its activations A and of its alpha.
-        values: What is known before any image is: weights, by the node that stands for them.
-        forward: Images to the fused image, which is called ``fused``, and all activations.
-        backward: Slopes dy^c/d(fused), (1, C, H, W), to alphas; each needs those before it.
-    """
-
-    gates: tuple[str, ...]
-    matrices: tuple[str, ...]
-    layers: Mapping[str, tuple[str, str]]
-    values: Mapping[fx.Node, Tensor]
-    forward: Piece
-    backward: tuple[Piece, ...]
+    gates: tuple[str, ...]  # names, see `dcfnet.show.live.ready.gate_names`
+    matrices: tuple[str, ...]  # names: ``rows_4_2`` leads from a quarter of the rows to half
+    layers: Mapping[str, tuple[str, str]]  # of each part, the names of its activations and alpha
+    values: Mapping[fx.Node, Tensor]  # weights: what is known before any image is
+    forward: Piece  # images to the fused image, called ``fused``, and all activations
+    backward: tuple[Piece, ...]  # dy^c/d(fused), (1, C, H, W), to alphas; each needs those before
 
     def way_back(self, layer: str) -> int:
         """The index of the piece of ``backward`` that gives a layer's alpha."""

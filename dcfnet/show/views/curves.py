@@ -42,12 +42,11 @@ _Y = {
 def convergence(runs: Mapping[str, Run]) -> LayoutDOM:
     """Training curves to choose from, answered in the page.
 
+    A dot marks each run's optimal epoch or, where none is reached, that of its lowest validation
+    loss.
+
     Args:
         runs: Title of a network to its run, from `dcfnet.training.runs.read_run`.
-
-    Returns:
-        The layout. A dot marks each run's optimal epoch or, where none is reached, the epoch of
-        its lowest validation loss.
 
     Raises:
         ValueError: There is no run.

@@ -46,23 +46,14 @@ SMALL = 128  # pixels of a side, below which an image is shown whole
 
 @dataclass(frozen=True)
 class Panel:
-    """An image in a view.
+    """An image in a view."""
 
-    Attributes:
-        layout: Title, image and scale together: what goes into the view.
-        figure: The image alone, for further glyphs and for shared ranges.
-        source: What is drawn now.
-        store: What it is drawn from: a cube of bands, or maps.
-        mapper: Its colour map, where it has one.
-        scale: The colours over their numbers, where it has a colour map.
-    """
-
-    layout: LayoutDOM
-    figure: figure
-    source: ColumnDataSource
-    store: ColumnDataSource
-    mapper: LinearColorMapper | None = None
-    scale: figure | None = None
+    layout: LayoutDOM  # title, image and scale together: what goes into the view
+    figure: figure  # the image alone, for further glyphs and for shared ranges
+    source: ColumnDataSource  # what is drawn now
+    store: ColumnDataSource  # what it is drawn from: a cube of bands, or maps
+    mapper: LinearColorMapper | None = None  # its colours, if it shows numbers
+    scale: figure | None = None  # the colours over their numbers
 
     @property
     def models(self) -> dict[str, Any]:
@@ -202,32 +193,22 @@ def _range(start: float, end: float) -> Range1d:
 def opened_where_they_differ(
     panel: Panel, one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
 ) -> list[LayoutDOM]:
-    """Has a large image open where the two that are shown differ most: as a whole they look alike.
+    """Has a large image open at the third, each way, where the two that are shown differ most.
 
     Returns:
         The words that say so, for below the image; none where it is small and shown whole.
     """
     if min(one.shape[:2]) < SMALL:
         return []
-    (top, bottom), (left, right) = _where_they_differ(one, other)
-    panel.figure.x_range.update(start=left, end=right)
-    panel.figure.y_range.update(start=bottom, end=top)
+    grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
+    height, width = (size // 3 for size in one.shape[:2])
+    apart = uniform_filter(np.abs(grey[0] - grey[1]), (height, width))
+    inner = apart[height // 2 : -height // 2, width // 2 : -width // 2]
+    top, left = map(float, np.unravel_index(inner.argmax(), inner.shape))
+    panel.figure.x_range.update(start=left, end=left + width)
+    panel.figure.y_range.update(start=top + height, end=top)
     hint = "Opened where the two differ most. On an image, the key 0 shows all of it, plus and "
     return [words(f"{hint}minus zoom; drag to move.", "dcf-muted")]
-
-
-def _where_they_differ(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
-) -> list[tuple[float, float]]:
-    """First and end row, first and end column of a third of the image, each way."""
-    grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
-    sides = [size // 3 for size in one.shape[:2]]
-    apart = uniform_filter(np.abs(grey[0] - grey[1]), sides)
-    inner = tuple(
-        slice(side // 2, size - side // 2) for side, size in zip(sides, apart.shape, strict=True)
-    )
-    first = np.unravel_index(apart[inner].argmax(), apart[inner].shape)
-    return [(float(at), float(at + side)) for at, side in zip(first, sides, strict=True)]
 
 
 def put_image(

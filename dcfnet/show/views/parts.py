@@ -49,9 +49,6 @@ def part_explorer(
         lms: (1, C, H, W).
         picture: (H, W, 3) uint8, the image as a reader knows it, shown beside the maps.
         channels: How many single channels of a part to offer.
-
-    Returns:
-        The layout, whole with its controls.
     """
     parts = model.parts()
     with as_used(model):

@@ -81,7 +81,7 @@ def two_results(
     first: str | None = None,
     second: str | None = None,
 ) -> LayoutDOM:
-    """Two methods beside each other, each as a picture or as a map of its error.
+    """Two methods beside each other, moved and zoomed together, each as a picture or its error.
 
     Args:
         pictures: Method to its composite, (H, W, 3) uint8, all under one stretch.
@@ -92,9 +92,6 @@ def two_results(
             quantile of all of them. All maps share the scale.
         first: What is seen at the left, the first method unless given.
         second: What is seen at the right, the last method unless given.
-
-    Returns:
-        The layout. Both images move and zoom together.
 
     Raises:
         ValueError: The images differ in shape, or a method is named that has no picture.

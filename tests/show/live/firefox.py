@@ -23,9 +23,6 @@ PREFERENCES = {
     "network.proxy.http_port": 9,
     "network.proxy.ssl": "127.0.0.1",
     "network.proxy.ssl_port": 9,
-    "browser.shell.checkDefaultBrowser": False,
-    "datareporting.policy.dataSubmissionEnabled": False,
-    "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
 
 
@@ -33,13 +30,11 @@ class Firefox:
     """A page in Firefox.
 
     Attributes:
-        asked: The addresses that pages have asked for.
         wrong: Errors of pages, and addresses outside `inside` that were refused.
     """
 
     def __init__(self, socket_: websocket.WebSocket, inside: str) -> None:
         self.socket, self.inside = socket_, inside
-        self.asked: list[str] = []
         self.wrong: list[str] = []
         self._numbers = itertools.count()
         self._send("session.new", capabilities={})
@@ -86,7 +81,6 @@ class Firefox:
             self.wrong.append(f"error: {params['text']}")
         elif event == "network.beforeRequestSent":
             address = params["request"]["url"]
-            self.asked.append(address)
             if not params["isBlocked"]:
                 return
             if address.startswith((self.inside, "data:", "blob:", "about:")):

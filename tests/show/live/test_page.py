@@ -13,22 +13,22 @@ import dcfnet
 from dcfnet.inside.switches import closed
 from dcfnet.show.live import rounded
 from tests.show.live.conftest import regions
-from tests.support.pages import Chromium, click, wait_until
+from tests.support.pages import Chromium, click, wait_until, write_page
 
 EARLY, LATE, TURNED = 2e-3, 1e-4, 0.05  # as in test_graphs.py
 GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0}
 
 
 @pytest.fixture
-def page_file(site):
-    """A page that does nothing by itself, beside the networks."""
-    shutil.copy(Path(__file__).with_name("page.html"), site)
+def address(site):
+    """Of a page that does nothing by itself, beside the networks."""
+    return write_page(site, "page", Path(__file__).with_name("page.html").read_text())
 
 
 @pytest.fixture(params=["chromium", "firefox"])
-def page(request, page_file, site, opened_at):
+def page(request, address, opened_at):
     """The page, newly opened in each browser."""
-    return opened_at(request.param, f"file://{site}/page.html")
+    return opened_at(request.param, address)
 
 
 def start(page):
@@ -152,10 +152,8 @@ def test_gates_and_tiles(page, models, patches):
     assert not page.wrong
 
 
-def test_the_paper_s_width_comes_to_the_runtime_that_is_there(
-    page_file, opened_at, site, models, patches
-):
-    page = opened_at("chromium", f"file://{site}/page.html")
+def test_the_paper_s_width_comes_to_the_runtime_that_is_there(address, opened_at, models, patches):
+    page = opened_at("chromium", address)
     start(page)
     assert page.evaluate("dcfnetLive.megabytes('paper')") < 8
     page.evaluate("(async () => { net = await dcfnetLive.load('paper'); })()")
@@ -169,14 +167,14 @@ def test_the_paper_s_width_comes_to_the_runtime_that_is_there(
     assert not page.wrong
 
 
-def test_a_browser_that_cannot_says_so(page_file, opened_at, site):
-    page = opened_at("chromium", f"file://{site}/page.html")
+def test_a_browser_that_cannot_says_so(address, opened_at):
+    page = opened_at("chromium", address)
     page.evaluate("delete window.WebAssembly")
     sentence = page.evaluate("dcfnetLive.unsupported()")
     assert sentence.startswith("This browser lacks WebAssembly, so it cannot run the network")
 
 
-def test_a_file_that_is_missing_is_named(page_file, open_page, site, tmp_path):
+def test_a_file_that_is_missing_is_named(address, open_page, site, tmp_path):
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site/_static/live/runtime-2.js").unlink()
     address = f"file://{tmp_path}/site/"

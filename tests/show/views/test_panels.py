@@ -9,33 +9,7 @@ import dcfnet.show.views as ex
 from dcfnet.show.views.panels import map_panel
 from dcfnet.show.views.store import map_store
 from dcfnet.show.views.view import call, when_shown
-from tests.support.views import drive, open_view
-
-
-def test_maps_answer(bands, tmp_path, open_page):
-    first = ex.image_panel(bands[0] * 8.0, title="Blue", unit="DN")
-    second = ex.image_panel(bands[1], title="Green", share=first)
-    chooser = ex.palette_chooser(first, second)
-    layout = ex.column(chooser, ex.side_by_side(first, second), sizing_mode="stretch_width")
-    tab, view = open_view(layout, tmp_path, open_page)
-    assert drive(view) == 1
-    assert tab.wrong == []
-
-
-def test_pixels_are_the_bands(bands, tmp_path, open_page):
-    """What the canvas shows are the bands' numbers, row 0 at the top."""
-    panel = ex.image_panel(bands[[2, 1, 0]].transpose(1, 2, 0), title="True colour")
-    _, view = open_view(panel.layout, tmp_path, open_page)
-    shown = view.evaluate(
-        """() => {
-          const models = [...dcfnetViews.mounted[0].view.model.references()];
-          const { data } = models.find((model) => model.data?.image);
-          return [...new Uint8Array(data.image[0].buffer)];
-        }"""
-    )
-    rgba = np.array(shown, np.uint8).reshape(24, 32, 4)
-    assert np.array_equal(rgba[..., :3].transpose(2, 0, 1), bands[[2, 1, 0]])
-    assert (rgba[..., 3] == 255).all()
+from tests.support.views import open_view
 
 
 # Shows another map, and reads it off.
