@@ -11,7 +11,6 @@ from dcfnet.show.views.store import map_store
 from dcfnet.show.views.view import call, when_shown
 from tests.support.views import open_view
 
-
 # Shows another map, and reads it off.
 CHOSEN = """(node, key) => {
   const { model } = dcfnetViews.mounted[0].view;
