@@ -139,9 +139,9 @@ def _container(model: DCFNet) -> bytes:
     description = {
         "title": model.title,
         "bands": model.bands,
-        "margin": MARGIN,
         "gates": made.gates,
         "matrices": made.matrices,
+        "margin": MARGIN,
         "layers": {layer: [*names, made.way_back(layer)] for layer, names in made.layers.items()},
         "graphs": {name: len(graph) for name, graph in graphs.items()},
         "weights": tensors,
