@@ -28,14 +28,10 @@ class Diagram:
 
     Every part of the network that it shows is a group with the attribute ``data-part``, the
     part's dotted name, so that a style sheet can pick one out.
-
-    Attributes:
-        svg: The drawing. Its lines and letters take the colours of the page around it.
-        alt: What it shows, in words.
     """
 
-    svg: str
-    alt: str
+    svg: str  # its lines and letters take the colours of the page around it
+    alt: str  # what it shows, in words
 
     def _repr_html_(self) -> str:
         return self.svg

@@ -39,9 +39,9 @@ def show_images(
 
     Args:
         images: Title to (H, W, 3) uint8, or (H, W) uint8 shown as grey.
-        attribution: The scene's line, set small below.
-        columns: How many stand beside each other; all by default.
-        width: Width of the figure in inches.
+        attribution: This and what follows as for `show_maps`.
+        columns: How many stand beside each other.
+        width: In inches.
     """
     return show_maps(
         images, cmap="gray", vmax=255, attribution=attribution, columns=columns, width=width

@@ -163,7 +163,7 @@
       const values = found[state.relu];
       const most = Math.max(1e-12, quantile(values.map(Math.abs), 0.995));
       const signed = state.relu === "signed";
-      const end = (1e6 * most).toPrecision(2);
+      const end = most > 1e-12 ? (1e6 * most).toPrecision(2) : "0";
       fill(panels.map, { title: `Class activation map, ${rows} × ${cols}`, what: label, values,
         shape: [rows, cols], range: [signed ? -most : 0, most],
         table: tables[signed ? "RdBu_r" : "magma"],
@@ -219,13 +219,13 @@
     // --- Discoveries: a question, then the controls are set, then what one should have seen ---
     const asked = element("p", { class: "dcf-asked" }, "Each of these asks a question first.");
     const told = element("p", { class: "dcf-told", role: "status" });
-    const look = element("button", { type: "button", class: "dcf-look", hidden: true }, "Look");
+    const look = element("button", { type: "button", class: "dcf-look", hidden: true, disabled: true },
+      "Look (load the network first)");
     const chips = buttons("Three things to find", Object.fromEntries(discoveries.map(({ title }, i) =>
       [`${i}`, `${i + 1}. ${title}`])), "", (i) => {
-      asked.textContent = `${discoveries[i].question}${net ? "" : " (Load the network to look.)"}`;
+      asked.textContent = discoveries[i].question;
       told.textContent = "";
       look.hidden = false;
-      look.disabled = net === null;
       look.onclick = () => setUp(discoveries[i]);
     });
     async function setUp({ set, told: sentences }) {
@@ -242,6 +242,7 @@
     const run = runner(data.networks, async (loaded, name) => {
       [net, network, plain, stale] = [loaded, name, null, true];
       look.disabled = false;
+      look.textContent = "Look";
       told.textContent = "";
       await refresh();
       run.say(`${data.sizes[name]}: fused in ${found.seconds[0].toFixed(2)} s, a map in ${

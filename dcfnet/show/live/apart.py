@@ -77,7 +77,7 @@ def discoveries(models: Mapping[str, DCFNet], patch: Sample, name: str) -> list[
             "title": "Close a transfer",
             "question": "Branch 2, at a quarter of the resolution, hands T02 to the main branch. "
             "Close it. Where does the error grow, and how much?",
-            "set": {"patch": name, "gates": {gate: 0}, "error": "growth", "part": gate},
+            "set": {"patch": name, "gates": {gate: 0}, "error": "growth", "part": FIRST},
             "numbers": {network: _of_transfers(it, patch) for network, it in models.items()},
             "told": "ERGAS went from {before:.3f} to {after:.3f}. Of the six transfers that cross, "
             "{worst} costs most: {most:.3f}. Close T00 instead, which only hands the main branch "

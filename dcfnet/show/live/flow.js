@@ -243,12 +243,12 @@
       const ribbon = ribbons.find((it) => it.part === state.part);
       const spread = ribbon && ribbon.factor * data.patches[state.patch].spread[ribbon.part];
       const share = ribbon && ribbon.factor !== 1 ? ` Learned weight ${ribbon.factor.toFixed(3)}.` : "";
-      const negative = maps[0].filter((value) => value <= 0).length / maps[0].length;
+      const black = maps[0].filter((value) => value <= 0).length / maps[0].length;
       const [low, high] = ends(maps[0]).map((value) => digits(1e6 * value));
       facts.textContent = `${channels} channels of ${shape.join(" × ")} values.${share}${
         ribbon ? ` A spread of ${digits(spread)} passes on.` : ""} Map from ${low} to ${
-        high} millionths; ${Math.round(100 * negative)} % of it is not positive, and black after the `
-        + "ReLU.";
+        high} millionths${black ? `; ${Math.round(100 * black)
+        } % of it is not positive, and black after the ReLU` : ""}.`;
       const fillWith = (of, name) => {
         const values = valuesOf(part, of);
         const { table, range } = scaleOf(values, of,

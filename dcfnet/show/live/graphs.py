@@ -36,14 +36,10 @@ aten = torch.ops.aten
 
 
 class Weights:
-    """The weights that the models of one network share, each stored once.
-
-    Attributes:
-        arrays: The file's content, float32, one after the other.
-    """
+    """The weights that the models of one network share, each stored once."""
 
     def __init__(self) -> None:
-        self.arrays: list[np.ndarray] = []
+        self.arrays: list[np.ndarray] = []  # the file's content, float32, one after the other
         self._protos: dict[tuple[Any, ...], TensorProto] = {}
         self._end = 0
 

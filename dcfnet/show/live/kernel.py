@@ -49,11 +49,8 @@ class KernelPage(anywidget.AnyWidget):
     ) -> np.ndarray:
         """The fused image of one patch, in digital numbers; its activations are kept for `maps`.
 
-        Args:
-            network: Its name.
-            images: ``pan`` (H, W), ``ms`` (C, H/4, W/4), ``lms`` (C, H, W), in digital numbers.
-            gates: By name, see `dcfnet.show.live.gate_names`; 1 where none is given.
-            maximum: The sensor's largest value.
+        ``images`` are ``pan`` (H, W), ``ms`` (C, H/4, W/4) and ``lms`` (C, H, W), ``maximum`` is
+        the sensor's largest value. A gate, see `dcfnet.show.live.gate_names`, is 1 unless given.
         """
         model = self.models[network]
         like = next(model.parameters())
@@ -67,13 +64,7 @@ class KernelPage(anywidget.AnyWidget):
     def maps(
         self, weights: Sequence[float], mask: np.ndarray | None, layers: Sequence[str]
     ) -> dict[str, LayerMaps]:
-        """Grad-CAM of the image that was fused last.
-
-        Args:
-            weights: Of each band.
-            mask: (H, W), where bands are averaged; None for the whole patch.
-            layers: Names out of ``model.parts()``.
-        """
+        """Grad-CAM of the image that was fused last: a weight for each band, a region (H, W)."""
         fused = self._fused
         area = fused.new_ones(fused.shape[-2:]) if mask is None else torch.as_tensor(mask).to(fused)
         slopes = fused.new_tensor(weights)[:, None, None] * area / area.sum()

@@ -62,16 +62,12 @@ def interpolation(inputs: int, outputs: int) -> Tensor:
 
 
 class Resize(nn.Module):
-    """`torch.nn.Upsample` by matrices.
-
-    Attributes:
-        matrices: By (outputs, inputs), for both axes.
-    """
+    """`torch.nn.Upsample` by matrices."""
 
     def __init__(self, factor: int) -> None:
         super().__init__()
         self.factor = factor
-        self.matrices: Mapping[tuple[int, ...], Tensor] = {}
+        self.matrices: Mapping[tuple[int, ...], Tensor] = {}  # by (outputs, inputs), of both axes
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, K, h, w) to ``factor`` times as many rows and columns."""
