@@ -66,6 +66,13 @@ class Chromium:
         return faults
 
 
+def usable(page, width):
+    """Whether everybody can use a page of Chromium that is so wide."""
+    assert page.faults() == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not page.wrong
+
+
 def write_page(site, name, piece):
     """A page with a piece of HTML beside the networks of a site; its address."""
     path = Path(site) / f"{name}.html"

@@ -12,7 +12,7 @@ from dcfnet.measure.metrics import ergas
 from dcfnet.show.live import apart, rounded
 from dcfnet.show.live.apart import altered
 from dcfnet.show.live.page import coded
-from tests.support.pages import choose, click, settled, shown, wait_until
+from tests.support.pages import choose, click, settled, shown, usable, wait_until
 
 GATE = "stage3.fusion.transfers.{}"
 
@@ -145,7 +145,4 @@ def zeros(output):
 
 
 def test_everybody_can_use_it(pieces, opened_in):
-    page = opened_in("chromium", pieces.html(), width=390)
-    assert page.faults() == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert not page.wrong
+    usable(opened_in("chromium", pieces.html(), width=390), 390)

@@ -13,7 +13,7 @@ from dcfnet.measure.metrics import ergas
 from dcfnet.networks.one_pass import fuse
 from dcfnet.show.live import curtain, doors
 from dcfnet.show.live.curtain import opening
-from tests.support.pages import click, shown, wait_until
+from tests.support.pages import click, shown, usable, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,4 @@ def test_the_curtain_moves_and_a_place_is_asked_about(piece, opened):
 
 
 def test_everybody_can_use_it(piece, opened_in):
-    page = opened_in("chromium", piece.html(), width=390)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.faults() == []
-    assert not page.wrong
+    usable(opened_in("chromium", piece.html(), width=390), 390)

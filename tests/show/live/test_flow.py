@@ -11,7 +11,7 @@ from dcfnet.networks import build_network
 from dcfnet.networks.bricks import normalise
 from dcfnet.show.live import fusion_flow, pcft_flow
 from dcfnet.show.live.page import halves
-from tests.support.pages import choose, click, shown, wait_until
+from tests.support.pages import choose, click, shown, usable, wait_until
 
 CARD = "button[data-part='{}']"
 T02 = transfer_part(2, 0)
@@ -163,13 +163,11 @@ def test_no_click_holds_the_page_up(fusion, opened_in):
 @pytest.mark.parametrize("width", [390, 1000])
 def test_everybody_can_read_it(kind, width, request, opened_in):
     page = opened_in("chromium", request.getfixturevalue(kind).html(), width=width)
-    assert page.faults() == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    usable(page, width)
     maps = "[...document.querySelectorAll('.dcf-card canvas')].map((it) => it.clientWidth)"
     if width == 1000:  # all but the branches of the fusion, which stand in proportion
         large = [w for w in page.evaluate(maps) if w >= 150]
         assert len(large) == {"fusion": 9, "pcft": 10}[kind]
-    assert not page.wrong
 
 
 def test_what_cannot_be_drawn_is_refused(models, patches):

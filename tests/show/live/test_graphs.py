@@ -16,7 +16,6 @@ import torch
 
 import dcfnet
 from dcfnet.inside.hooks import replaced
-from dcfnet.inside.switches import closed
 from dcfnet.networks.dcfnet import DCFNetConfig
 from dcfnet.show.live import gate_names
 from tests.show.live.conftest import regions
@@ -108,17 +107,6 @@ def test_gates_open_and_close(gates, models, runtimes, patches, noise, monkeypat
     compare(model, runtime, images, gates, monkeypatch, bands=(1, 4, 6))
     opened = runtime.fuse(*images[0])
     assert np.abs(runtime.fuse(*images[0], gates) - opened).max() > 1 / 2047
-
-
-def test_a_closed_pcft_hands_on_its_means_and_a_closed_transfer_nothing(models, runtimes, patches):
-    model, images = models["narrow"], patches[0].inputs()
-    with closed(model, "pcft2"), torch.no_grad():
-        expected = model(*images).numpy()
-    assert np.abs(runtimes["narrow"].fuse(*images, {"pcft2": 0}) - expected).max() < 1e-5
-    name = "stage3.fusion.transfers.0_to_0"
-    with replaced(model, {name: torch.zeros_like}), torch.no_grad():
-        expected = model(*images).numpy()
-    assert np.abs(runtimes["narrow"].fuse(*images, {name: 0}) - expected).max() < 1e-5
 
 
 def test_gates_belong_to_what_a_network_has(models):

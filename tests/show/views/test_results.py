@@ -52,13 +52,17 @@ def test_each_side_shows_what_is_chosen(tmp_path, open_page):
     assert tab.wrong == []
 
 
+def room(layout):
+    """Letters of a page that a view takes for what it shows."""
+    full, empty = (ex.View(it, name="x", alt="x").html() for it in (layout, ex.column()))
+    return len(full) - len(empty)
+
+
 def test_a_page_holds_each_image_once():
     rng = np.random.default_rng(0)
     pictures = {n: rng.integers(0, 255, (64, 64, 3), np.uint8) for n in "abcdefgh"}
     layout = ex.two_results(pictures, {"a": np.ones((64, 64))}, unit="DN")
-    size = len(ex.View(layout, name="x", alt="x").html())
-    empty = len(ex.View(ex.column(), name="x", alt="x").html())
-    assert size - empty < 1.8 * 9 * 64 * 64 * 3 + 60_000
+    assert room(layout) < 1.8 * 9 * 64 * 64 * 3 + 60_000
 
 
 # The first pixel of the picture that each panel has drawn, left and right.
@@ -94,9 +98,7 @@ def test_photographs_are_chosen_and_zoom_together(tmp_path, open_page):
 
 def test_a_photograph_takes_little_of_the_page():
     image = np.tile(np.arange(256, dtype=np.uint8), (512, 4))
-    size = len(ex.View(ex.photographs({"a": image}), name="x", alt="x").html())
-    empty = len(ex.View(ex.column(), name="x", alt="x").html())
-    assert size - empty < 0.2 * image.size + 20_000
+    assert room(ex.photographs({"a": image})) < 0.2 * image.size + 20_000
 
 
 @pytest.mark.parametrize(
