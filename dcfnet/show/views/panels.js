@@ -3,21 +3,6 @@
   const array = (values, shape) =>
     Bokeh.require("core/util/ndarray").ndarray(values, { shape });
 
-  // One of the maps of a store, by its name; nothing if the store lacks it.
-  function pick(store, key) {
-    const [keys, codes, shapes, low, high] =
-      ["keys", "codes", "shapes", "low", "high"].map((name) => store.data[name][0]);
-    const index = keys.indexOf(key);
-    if (index < 0) return undefined;
-    let start = 0;
-    for (let i = 0; i < index; i++) start += shapes[2 * i] * shapes[2 * i + 1];
-    const shape = [shapes[2 * index], shapes[2 * index + 1]];
-    const range = { low: low[index], high: high[index] };
-    const values = Float32Array.from(codes.slice(start, start + shape[0] * shape[1]), (code) =>
-      range.low + ((range.high - range.low) * code) / 255);
-    return { values, shape, ...range };
-  }
-
   // Some three round numbers, not too near the ends to be written under a scale.
   function ticks(low, high) {
     const wanted = (high - low) / 3;
@@ -40,14 +25,14 @@
     scale.below[0].ticker.ticks = ticks(low, high);
   }
 
-  function drawMap({ source, mapper, scale }, { values, shape, low, high }) {
+  // One of the maps of a store, by its name.
+  function showMap({ key, store, source, mapper, scale }) {
+    const at = store.data.keys.indexOf(key);
+    const [codes, low, high] = ["codes", "low", "high"].map((name) => store.data[name][at]);
+    const values = Float32Array.from(codes, (code) => low + ((high - low) * code) / 255);
     mapper.setv({ low, high });
-    source.data = { image: [array(values, shape)] };
+    source.data = { image: [array(values, codes.shape)] };
     drawScale({ scale, mapper });
-  }
-
-  function showMap({ key, ...panel }) {
-    drawMap(panel, pick(panel.store, key));
   }
 
   // Three bands of store.data.cube (bands, rows, columns) as red, green and blue, left of a column
@@ -71,5 +56,5 @@
     for (const mapper of mappers) mapper.palette = palette;
   }
 
-  Object.assign(views, { pick, drawScale, drawMap, showMap, showColours, choosePalette });
+  Object.assign(views, { drawScale, showMap, showColours, choosePalette });
 })((window.dcfnetViews ??= {}));

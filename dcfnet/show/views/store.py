@@ -1,4 +1,4 @@
-"""What a view carries: many maps in one column of data, in eight bits, so that pages stay small."""
+"""What a view carries: maps and bands in eight bits, so that pages stay small."""
 
 from __future__ import annotations
 
@@ -37,15 +37,8 @@ def map_store(maps: Mapping[str, npt.ArrayLike]) -> ColumnDataSource:
     if not shapes or any(len(shape) != 2 for shape in shapes):
         raise ValueError(f"expected maps of shape (h, w), got {shapes or 'none'}")
     coded = [quantise(values) for values in maps.values()]
-    return ColumnDataSource(
-        {
-            "keys": [list(maps)],
-            "codes": [np.concatenate([codes.ravel() for codes, _, _ in coded])],
-            "shapes": [np.array(shapes, np.int32).ravel()],
-            "low": [np.array([low for _, low, _ in coded])],
-            "high": [np.array([high for _, _, high in coded])],
-        }
-    )
+    codes, low, high = map(list, zip(*coded, strict=True))
+    return ColumnDataSource({"keys": list(maps), "codes": codes, "low": low, "high": high})
 
 
 def cube(bands: npt.NDArray[np.uint8]) -> ColumnDataSource:
