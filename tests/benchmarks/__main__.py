@@ -1,6 +1,6 @@
 """Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
 
-Two are run by name alone: ``card``, for a graphics card, and ``large``, which takes an hour.
+``card``, for a graphics card, is run by name alone.
 """
 
 import argparse

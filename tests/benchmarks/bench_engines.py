@@ -20,13 +20,12 @@ import torch
 
 from dcfnet.fusion.engine import OpenVINO
 from dcfnet.fusion.files import fuse_files
-from dcfnet.fusion.tiled import fuse_scene, plan_tiles, read_tile
-from dcfnet.fusion.tiles import OVERLAP, TILE
+from dcfnet.fusion.tiled import fuse_scene
+from dcfnet.fusion.tiles import TILE
 from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.scene import Scene
-from dcfnet.imagery.source import SceneSource
-from dcfnet.imagery.tensors import as_tensor
 from dcfnet.networks import PansharpeningNetwork, load_trained
+from tests.benchmarks.bench_scene import plainly
 from tests.benchmarks.report import by_turns, gains, medians, run
 from tests.support.rasters import write_pair
 
@@ -83,14 +82,6 @@ def onnx_session(
 def over_a_scene(model: PansharpeningNetwork, scene: Scene, folder: Path) -> Ways:
     """The ways to fuse a scene; all but the plain one from files to a file."""
     files = write_pair(folder, scene.ms, scene.pan)
-    source = SceneSource(scene)
-    rows, cols = plan_tiles(source, TILE, OVERLAP)
-
-    def plainly() -> None:
-        for row in rows:
-            for col in cols:
-                ms, lms, pan, _ = read_tile(source, row, col)
-                model(*(as_tensor(image[None], scene.sensor) for image in (pan[None], ms, lms)))
 
     def fused(engine: str, precision: str) -> Callable[[], None]:
         return lambda: fuse_files(
@@ -99,7 +90,7 @@ def over_a_scene(model: PansharpeningNetwork, scene: Scene, folder: Path) -> Way
         ) and None  # fmt: skip
 
     return {
-        "plain, eager": plainly,
+        "plain, eager": plainly(model, scene),
         "torch": fused("torch", "fp32"),
         "torch, bf16": fused("torch", "bf16"),
         "OpenVINO": fused("openvino", "fp32"),

@@ -95,15 +95,14 @@ def measure(size: int = 64, repeats: int = 3) -> dict:
         "threads": torch.get_num_threads(),
         "median_seconds": medians(seconds),
         "fastest_seconds": fastest(seconds),
-        "ratio_of_medians": ratios(medians(seconds)),
-        "ratio_of_fastest": ratios(fastest(seconds)),
+        **{
+            f"ratio_of_{kind}": {
+                name: round(value / times["GradCAM"], 2) for name, value in times.items()
+            }
+            for kind, times in (("medians", medians(seconds)), ("fastest", fastest(seconds)))
+        },
         "largest_difference_relative": differences,
     }
-
-
-def ratios(seconds: dict[str, float]) -> dict[str, float]:
-    """Time of each variant divided by that of `GradCAM`."""
-    return {name: round(value / seconds["GradCAM"], 2) for name, value in seconds.items()}
 
 
 if __name__ == "__main__":

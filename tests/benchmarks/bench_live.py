@@ -8,19 +8,19 @@ the way to its worker and back.
 """
 
 import shutil
-import statistics
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from playwright.sync_api import sync_playwright
 from tqdm import tqdm
 
 from dcfnet.show.live import networks, write
 from tests.benchmarks.report import run
+from tests.conftest import BROWSERS
 from tests.support.pages import write_page
 
 PAGE = Path(__file__).parents[1] / "show" / "live" / "page.html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEPS = """async () => {
     const times = {}, pauses = {};
     async function timed(name, work) {
@@ -65,8 +65,7 @@ def measure(repeats: int = 5) -> dict:
         browser.close()
 
     def medians(kind: str) -> dict[str, float]:
-        each = [one[kind] for one in found]
-        return {name: round(statistics.median(e[name] for e in each), 3) for name in each[0]}
+        return pd.DataFrame([one[kind] for one in found]).median().round(3).to_dict()
 
     return {
         "network": "narrow",

@@ -10,6 +10,7 @@ ground. Memory is the peak above that after the import of everything.
 import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,10 +22,15 @@ from affine import Affine
 from rasterio.windows import Window
 
 from dcfnet.fusion.files import fuse_files
+from dcfnet.fusion.tiled import plan_tiles, read_tile
+from dcfnet.fusion.tiles import OVERLAP, TILE
 from dcfnet.imagery.catalogue import longmont_files
+from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.sensors import WV3
 from dcfnet.imagery.simulated.camera import simulate_scene
-from dcfnet.networks import load_trained
+from dcfnet.imagery.source import SceneSource
+from dcfnet.imagery.tensors import as_tensor
+from dcfnet.networks import PansharpeningNetwork, load_trained
 from tests.benchmarks.report import peak, run
 
 
@@ -46,6 +52,23 @@ def made_up(folder: Path, size: int) -> list[Path]:
                 window = Window(left, top, part.shape[2], part.shape[1])
                 file.write(part, window=window)
     return files
+
+
+def plainly(
+    model: PansharpeningNetwork, scene: Scene, device: torch.device | str = "cpu"
+) -> Callable[[], None]:
+    """One tile after the other, read and interpolated, through a network as it is."""
+    source = SceneSource(scene)
+    places = [*itertools.product(*plan_tiles(source, TILE, OVERLAP))]
+
+    def passes() -> None:
+        with torch.no_grad():
+            for place in places:
+                ms, lms, pan, _ = read_tile(source, *place)
+                images = (as_tensor(x[None], scene.sensor, device) for x in (pan[None], ms, lms))
+                model(*images).cpu()
+
+    return passes
 
 
 def measure(network: str = "dcfnet", synthetic: int = 0, precision: str = "fp32") -> dict:

@@ -11,18 +11,16 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from dcfnet.fusion.tiled import fuse_scene, plan_tiles, read_tile
-from dcfnet.fusion.tiles import OVERLAP, TILE
+from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.imagery.source import SceneSource
-from dcfnet.imagery.tensors import as_tensor
-from dcfnet.inside.gradcam import GradCAM
 from dcfnet.networks import build_network
 from dcfnet.training.machine import describe
-from tests.benchmarks.bench_gradcam import captum, figure2
+from tests.benchmarks.bench_gradcam import captum, figure2, ours
+from tests.benchmarks.bench_scene import plainly
 from tests.benchmarks.bench_training import SHAPES, wait
 from tests.benchmarks.report import by_turns, gains, medians, run
 
@@ -84,36 +82,20 @@ def training(width: float, batch: int, device: torch.device) -> Ways:
 def scene(width: float, size: int, device: torch.device) -> Ways:
     scene = load_scene().crop(slice(0, size // 4), slice(0, size // 4))
     model = build_network("dcfnet", width=width).to(device).eval()
-    source = SceneSource(scene)
-    rows, cols = plan_tiles(source, TILE, OVERLAP)
 
-    def plainly() -> None:
-        with torch.no_grad():
-            for row in rows:
-                for col in cols:
-                    ms, lms, pan, _ = read_tile(source, row, col)
-                    images = (
-                        as_tensor(x[None], scene.sensor, device) for x in (pan[None], ms, lms)
-                    )
-                    model(*images).cpu()
-
-    def ours(precision: str) -> Callable[[], object]:
+    def tiled(precision: str) -> Callable[[], object]:
         return lambda: fuse_scene(model, scene, device=str(device), precision=precision)
 
-    return {"plain": plainly, "fp32": ours("fp32"), "bf16": ours("bf16")}
+    plain = plainly(model, scene, device)
+    return {"plain": plain, "fp32": tiled("fp32"), "bf16": tiled("bf16")}
 
 
 def gradcam(width: float, device: torch.device) -> Ways:
     model = build_network("dcfnet", width=width).to(device).eval()
     layers = figure2(model)
     images = [torch.rand(1, c, n, n, device=device) for c, n in list(SHAPES.values())[:3]]
-
-    def maps() -> None:
-        with GradCAM(model, layers) as cam:
-            cam(*images)
-            cam.maps()
-
-    return {"plain": lambda: captum(model, layers, images), "GradCAM": maps}
+    ways = {"plain": captum, "GradCAM": ours}
+    return {name: partial(way, model, layers, images) for name, way in ways.items()}
 
 
 def compared(ways: Ways, seconds: float, device: torch.device) -> dict:
