@@ -81,10 +81,7 @@ app.command(experiment, sort_key=7, help_epilogue=EXPERIMENT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What ends it early says so in one line.
-
-    Args:
-        argv: Arguments without the program's name; by default those of the process.
+    """Run the command, by default with the process's arguments. What ends it early says so.
 
     Returns:
         The exit code: 0; 1 where the system fails, for want of space for example, or numbers are

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,13 +39,7 @@ from dcfnet.training.plan import Plan
 
 _Norm = nn.modules.batchnorm._BatchNorm
 
-ADAPTING = Plan(
-    lr=5e-4,
-    schedule="trapezoid",
-    average=0.9,
-    exposure=(0.5, 3.0),
-    patience=None,
-)
+ADAPTING = Plan(lr=5e-4, schedule="trapezoid", average=0.9, exposure=(0.5, 3.0), patience=None)
 """How a network is adapted, but for the number of epochs, which follows from `STEPS`.
 
 Without exposure the bright roofs of a scene whose patches show few of them stay wrong.
@@ -84,11 +77,6 @@ class Adapted:
     after: dict[str, float]
     patches: int
     seconds: float
-
-    def table(self) -> pd.DataFrame:
-        """Before and after, on the ground held back."""
-        rows = {"as it was": self.before, "adapted": self.after}
-        return pd.DataFrame.from_dict(rows, orient="index")[["sam", "ergas", "psnr"]]
 
     def __str__(self) -> str:
         told = "; ".join(
@@ -193,7 +181,7 @@ class _FixedNorm(nn.Module):
 
 
 def with_fixed_norms(model: nn.Module) -> nn.Module:
-    """A copy that is trained with the statistics that it has; its state fits the network itself."""
+    """A copy that trains with the statistics that it has; its state fits the network itself."""
     fixed = copy.deepcopy(model)
     for parent in list(fixed.modules()):
         for name, child in list(parent.named_children()):
@@ -231,14 +219,7 @@ def _noted(folder: Path | None, what: dict[str, Any]) -> dict[str, Any]:
     try:
         noted = dict(json.loads(path.read_text(encoding="utf-8")))
         of = dict(noted.pop("of"))
-        epochs = noted.get("epochs", 1)
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"epochs are {epochs}")
-        if "better" in noted:
-            for measured in (noted["before"], noted["after"]):
-                [float(measured[name]) for name in ("loss", "sam", "ergas", "psnr")]
-            noted["patches"], noted["seconds"] = int(noted["patches"]), float(noted["seconds"])
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise RunError(
             f"{path} cannot be read as the record of an adaptation ({error!s:.200}): choose "
             "another folder, or remove this one"

@@ -52,13 +52,11 @@ class Job:
 
 
 def read_jobs(path: str | Path, sensor: str | None = None) -> list[Job]:
-    """The scenes that a CSV file lists.
+    """The scenes that a CSV file lists, taken by the sensor unless it names another.
 
-    Args:
-        path: Columns ``ms``, ``pan``, ``out`` and, if not all scenes are from one sensor,
-            ``sensor``. Names of files are seen from its folder. With a column ``strips`` a scene is
-            cut into so many, which several machines fuse.
-        sensor: Of the scenes for which the file names none.
+    It has the columns ``ms``, ``pan``, ``out`` and, if need be, ``sensor``. Names of files are seen
+    from its folder. With a column ``strips`` a scene is cut into so many, which several machines
+    fuse.
 
     Raises:
         DataError: It is no such file, or two scenes have one result.
@@ -232,7 +230,7 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
             threads_per_worker=1,
             dashboard_address=None,
             memory_limit=0,
-        ) as cluster,
+        ) as cluster,  # fmt: skip
         Client(cluster) as client,
     ):
         yield client

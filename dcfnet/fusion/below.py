@@ -5,6 +5,7 @@ What is learnt or measured there carries over to the scale of the scene itself (
 al., 2018, learnt so first).
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,11 +28,7 @@ HELD_BACK = 0.2
 
 
 class CroppedPatches(Dataset[Batch]):
-    """Patches cut from samples as they are asked for, as `PatchDataset` reads them from a file.
-
-    Args:
-        places: A sample and the window of it, for each patch.
-    """
+    """Windows of samples, cut as they are asked for, as `PatchDataset` reads patches of a file."""
 
     def __init__(self, places: Iterable[tuple[Sample, Window]]) -> None:
         self.places = list(places)
@@ -48,11 +45,7 @@ class CroppedPatches(Dataset[Batch]):
 
 @dataclass(frozen=True)
 class Below:
-    """Blocks of a scene one scale down.
-
-    Attributes:
-        blocks: Samples with truth, of some 256 x 256 pixels of ``gt`` or less.
-    """
+    """Blocks of a scene one scale down, with truth, of some 256 x 256 pixels of it or less."""
 
     blocks: tuple[Sample, ...]
 
@@ -66,14 +59,9 @@ class Below:
         """Patches of the ground to learn from, or of that which is held back.
 
         Those with pixels without data are left out, and those where PAN hardly varies, as on
-        water: there is nothing to sharpen.
-
-        Args:
-            split: ``"train"`` or ``"valid"``.
-            size: Their side on the grid of ``gt``, a multiple of 4.
-            stride: Distance between them, likewise.
-            most: If there are more, so many of them are drawn.
-            seed: Of the drawing.
+        water: there is nothing to sharpen. Their size and stride, on the grid of ``gt``, are
+        multiples of 4. If there are more of a split, ``"train"`` or ``"valid"``, than ``most``, so
+        many are drawn.
         """
         found, contrast = [], []
         for block in self.blocks:
@@ -96,13 +84,8 @@ def _border(block: Sample) -> int:
 def below(scene: Scene | Source, *, most: int = 6, seed: int = 0, progress: bool = False) -> Below:
     """Blocks spread at random over a scene, one scale down.
 
-    Only the blocks are read, so that it takes the same time and memory for a scene of any size.
-
-    Args:
-        scene: MS and PAN, in memory or read window by window.
-        most: Blocks at most; blocks without a quarter of data are not taken.
-        seed: Of the drawing.
-        progress: Show a bar.
+    At most so many are drawn, none without a quarter of data. Only these are read, so that it takes
+    the same time and memory for a scene of any size.
 
     Raises:
         DataError: Nowhere is there enough data for a block.
@@ -111,8 +94,7 @@ def below(scene: Scene | Source, *, most: int = 6, seed: int = 0, progress: bool
     edges = [_edges(size, source.sensor.ratio) for size in source.shape]
     places = [
         Window(slice(*rows), slice(*cols))
-        for rows in zip(edges[0], edges[0][1:], strict=False)
-        for cols in zip(edges[1], edges[1][1:], strict=False)
+        for rows, cols in itertools.product(*map(itertools.pairwise, edges))
     ]
     blocks: list[Sample] = []
     with tqdm(total=min(most, len(places)), unit="block", disable=not progress) as bar:

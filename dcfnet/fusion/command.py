@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
@@ -55,18 +55,10 @@ class ChosenOrMethod(Chosen):
     """A network, or a method without learning.
 
     Args:
-        network: One of the book's trained networks; by default dcfnet.
-        weights: weights.safetensors of your own run, or of adapt.
-        released: A released .pth file.
         method: Fuse without learning, with statistics of the whole scene.
     """
 
     method: Annotated[MethodName | None, OF_HOW] = None
-
-    def absolute(self) -> Self:
-        """The same, for processes in other folders."""
-        weights, released = (path and path.absolute() for path in (self.weights, self.released))
-        return replace(self, weights=weights, released=released)
 
 
 def adapt(
@@ -106,8 +98,7 @@ def adapt(
     taken_by = get_sensor(sensor)
     model = chosen.load(taken_by)
     with Pair(ms, pan, taken_by, resample=resample) as pair:
-        source, _ = _aligned(pair, align)
-        blocks = below(source, seed=seed, progress=sys.stderr.isatty())
+        blocks = below(_aligned(pair, align)[0], seed=seed, progress=sys.stderr.isatty())
     try:
         _adapted(model, blocks, folder, minutes, seed)
     except KeyboardInterrupt as stop:
@@ -169,34 +160,21 @@ class Order:
 
         taken_by, out = get_sensor(job.sensor), Path(job.out)
         devices = self.device.split(",") if self.device else None
-        how: PansharpeningNetwork | Method
-        method, quiet = self.chosen.method, self.quiet or job.strip is not None
-        how, table = METHODS[method] if method else self.chosen.load(taken_by), None
+        method, table = self.chosen.method, None
+        how = METHODS[method] if method else self.chosen.load(taken_by)
         with Pair(job.ms, job.pan, taken_by, resample=self.resample) as pair:
             require_free(out, pair, self.overwrite)
             source, places = _aligned(pair, self.align)
             plan_tiles(pair, self.tile, self.overlap)
             if not isinstance(how, Method):
                 find_devices(how, devices)
-                how, table = self._ready(how, source, out, quiet)
+                how, table = self._ready(how, source, out, self.quiet or job.strip is not None)
         fuse_files(
-            how,
-            job.ms,
-            job.pan,
-            out,
-            taken_by,
-            tile=self.tile,
-            overlap=self.overlap,
-            device=devices,
-            precision=self.precision,
-            engine=self.engine,
-            overwrite=self.overwrite,
-            resample=self.resample,
-            places=places,
-            strips=job.strips,
-            strip=job.strip,
-            progress=sys.stderr.isatty(),
-        )
+            how, job.ms, job.pan, out, taken_by, tile=self.tile, overlap=self.overlap,
+            device=devices, precision=self.precision, engine=self.engine,
+            overwrite=self.overwrite, resample=self.resample, places=places,
+            strips=job.strips, strip=job.strip, progress=sys.stderr.isatty(),
+        )  # fmt: skip
         cells = {} if table is None else table.stack()
         return {f"{name} {metric}": float(value) for (name, metric), value in cells.items()}
 
@@ -283,7 +261,10 @@ def _fuse_archive(
 ) -> int:
     from dcfnet.fusion.archive import fuse_archive, read_jobs
 
-    order = replace(order, chosen=order.chosen.absolute())
+    given = order.chosen
+    # For processes in other folders.
+    weights, released = (path and path.absolute() for path in (given.weights, given.released))
+    order = replace(order, chosen=replace(given, weights=weights, released=released))
     report = scenes.with_name(f"{scenes.stem}-report.csv")
     jobs = read_jobs(scenes, sensor)
     if order.adapt and any(job.strips > 1 for job in jobs):
@@ -291,14 +272,10 @@ def _fuse_archive(
             "--adapt fits a network to a scene in one piece: run `dcfnet adapt` first and pass "
             "--weights, or leave out the column strips"
         )
+    shown = sys.stderr.isatty()
     try:
         table = fuse_archive(
-            order.carry_out,
-            jobs,
-            report,
-            scheduler=scheduler,
-            workers=workers,
-            progress=sys.stderr.isatty(),
+            order.carry_out, jobs, report, scheduler=scheduler, workers=workers, progress=shown
         )
     except KeyboardInterrupt as stop:
         return _goes_on("fuse", stop)
@@ -323,13 +300,9 @@ def _aligned(pair: Pair, asked: bool) -> tuple[Source, pd.DataFrame | None]:
 
 
 def _adapted(
-    model: PansharpeningNetwork,
-    blocks: Below,
-    folder: Path,
-    minutes: float | None,
-    seed: int = 0,
-    quiet: bool = False,
-) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:
+    model: PansharpeningNetwork, blocks: Below, folder: Path, minutes: float | None,
+    seed: int = 0, quiet: bool = False,
+) -> tuple[PansharpeningNetwork, pd.DataFrame | None]:  # fmt: skip
     """The better of before and after, and how they stood."""
     from dcfnet.fusion.adapt import adapt
 

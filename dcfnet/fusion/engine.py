@@ -36,12 +36,7 @@ def engine_for(model: nn.Module, device: torch.device, asked: str | None, tiles:
 
 
 class OpenVINO:
-    """A network made ready by OpenVINO, called as the network is.
-
-    Args:
-        model: Its copy for inference is taken.
-        precision: ``"fp32"`` or ``"bf16"``, in which convolutions are computed.
-    """
+    """A network made ready by OpenVINO, with convolutions in that precision, called as it is."""
 
     def __init__(self, model: PansharpeningNetwork, precision: str) -> None:
         import openvino

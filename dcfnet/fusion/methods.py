@@ -25,10 +25,6 @@ class MethodTiles:
 
     The result is that of the scene in one piece, but that the scene is continued by its border
     pixels, where filters in one piece go round.
-
-    Attributes:
-        method: One of `dcfnet.imagery.classical.METHODS`.
-        progress: Show a bar while the scene is measured.
     """
 
     method: Method

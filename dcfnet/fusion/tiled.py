@@ -44,18 +44,11 @@ def read_tile(source: Source, rows: Tile, cols: Tile) -> tuple[np.ndarray, ...]:
 
 
 def read_window(source: Source, place: Window, margin: int = 0) -> tuple[np.ndarray, ...]:
-    """MS, its interpolation, PAN and the mask of a window, and of ground around it.
+    """MS, its interpolation, PAN and the mask of a window, and of so many MS pixels around it.
 
     Pixels without data are filled. The scene ends with its border pixels repeated, where
-    `exp_upsample` would go round.
-
-    Args:
-        source: The scene.
-        place: A window of MS pixels.
-        margin: MS pixels around it.
-
-    Returns:
-        (C, h, w), (C, ratio h, ratio w) float64, (ratio h, ratio w), and a mask of that shape.
+    `exp_upsample` would go round. Shapes are (C, h, w), (C, ratio h, ratio w), (ratio h, ratio w)
+    and the same.
     """
     r, m = source.sensor.ratio, _FILTER_MARGIN
     ms, mask = _with_margin(source.read_ms, place, source.shape, margin + m)

@@ -33,12 +33,8 @@ def tiles_along(size: int, tile: int, overlap: int) -> list[Tile]:
     """Cut one axis into tiles of one size, whose kept parts cover it without gap.
 
     The last tile is moved back so that it ends with the scene: all tiles have the same size, and
-    none sees invented ground. A scene smaller than a tile is one tile.
-
-    Args:
-        size: Length of the axis.
-        tile: Length of a tile.
-        overlap: Discarded at each end of a tile that has a neighbour there, at least.
+    none sees invented ground. A scene smaller than a tile is one tile. At least the overlap is
+    discarded at each end of a tile that has a neighbour there.
 
     Raises:
         ValueError: Nothing of a tile would be kept, or a number is negative.

@@ -22,11 +22,7 @@ AROUND = 32
 
 
 def tried(models: Mapping[str, PansharpeningNetwork], blocks: Below) -> pd.DataFrame:
-    """Networks, MTF-GLP-FS and EXP on the ground that is held back from adapting.
-
-    Args:
-        models: Networks by what the table shall call them.
-        blocks: Of a scene, from `dcfnet.fusion.below.below`.
+    """Networks by name, MTF-GLP-FS and EXP on the ground that is held back from adapting.
 
     Returns:
         A row for each, with ``sam`` (degrees), ``ergas`` and ``q2n``: means over the blocks, of

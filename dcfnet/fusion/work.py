@@ -45,13 +45,8 @@ class WorkRaster:
     ) -> None:
         """Plan the files; none is made yet.
 
-        Args:
-            out: The result.
-            source: What is fused.
-            fingerprint: Stands for everything that decides the values.
-            software: What fuses, for the file to say.
-            rows: The rows of tiles, all or those of a strip.
-            strip: A name for that strip.
+        The fingerprint stands for everything that decides the values; the rows are all rows of
+        tiles, or those of the strip of that name.
 
         Raises:
             DataError: The values of MS have a type that a result cannot have, or the RPCs of PAN
@@ -121,10 +116,9 @@ class WorkRaster:
 
     @contextlib.contextmanager
     def row(self, number: int) -> Iterator[Callable[[np.ndarray, np.ndarray, Tile], None]]:
-        """Write a row of tiles: when the block ends it is safe on the disk, and in the journal.
+        """Write a row of tiles, counted from 1.
 
-        Args:
-            number: Which row of tiles, counted from 1.
+        When the block ends it is safe on the disk, and in the journal.
 
         Yields:
             A function that takes a tile: fused (C, h, w), mask (h, w), its place in the row.

@@ -47,17 +47,11 @@ def data_file(split: Split, scene: str | None = None, fold: int = 0) -> Path:
 def write_h5(
     path: str | Path, sample: Sample, windows: Sequence[Window], *, progress: bool = False
 ) -> None:
-    """Write patches in the layout of PanCollection.
+    """Write patches of a sample, windows of one size, in the layout of PanCollection.
 
     Datasets ``gt`` (N, C, H, W), ``ms`` (N, C, H/4, W/4), ``lms`` (N, C, H, W) and ``pan``
     (N, 1, H, W), in digital numbers, in the types of the sample; no ``gt`` at full resolution.
     An older file is replaced once the new one is complete.
-
-    Args:
-        path: File to write.
-        sample: From :func:`dcfnet.imagery.wald.reduce_resolution`.
-        windows: From :func:`patch_windows`, all of one size.
-        progress: Show a progress bar.
 
     Raises:
         DataError: The disk is full or the folder cannot be written.
@@ -75,11 +69,7 @@ def _write_patches(
             f"nothing to write to {path}: expected at least one window; this part of the ground "
             "is too small for a patch of 64 x 64 MS pixels, or has no data"
         )
-    with (
-        _writing(path),
-        written_whole(path) as temporary,
-        _SafeForHDF5(temporary, "w+b") as disk,
-    ):
+    with _writing(path), written_whole(path) as temporary, _SafeForHDF5(temporary, "w+b") as disk:
         first = next(patches)
         sensor = first[0].sensor
         with h5py.File(disk, "w") as file:
@@ -150,15 +140,10 @@ def _as_patch(sample: Sample, window: Window) -> dict[str, np.ndarray]:
 def build_data(
     scene: str | None = None, *, fold: int = 0, progress: bool = True
 ) -> dict[Split, Path]:
-    """Build train, valid and test files of a scene under :func:`data_dir`.
+    """Build train, valid and test files of a scene, named as in :func:`dcfnet.load_scene`.
 
-    Args:
-        scene: Name of the scene, as in :func:`dcfnet.load_scene`.
-        fold: Which division of the scene, see `dcfnet.imagery.regions`.
-        progress: Show a progress bar for each file.
-
-    Returns:
-        Path of each split's file.
+    They lie where `data_file` says, which is returned for each split; folds are those of
+    `dcfnet.imagery.regions`.
     """
     sample = reduce_resolution(load_scene(scene))
     paths = {split: data_file(split, scene, fold) for split in SPLITS}
@@ -186,14 +171,11 @@ def build_pairs(
     Args:
         pairs: MS and PAN of each, files or what GDAL reads besides.
         sensor: What took all of them.
-        folder: Where the files go.
+        folder: Where the files go, whose paths are returned.
         fold: Which division.
         size: Side of a patch on the grid of MS, a multiple of 4.
         resample: Resample MS where its grid is offset from PAN's by a fraction of a PAN pixel.
         progress: Show a progress bar for each file.
-
-    Returns:
-        Path of each split's file.
 
     Raises:
         DataError: A pair cannot be used, or is too small, or the files cannot be written.

@@ -39,15 +39,11 @@ def scene_name(name: str | None = None) -> str:
 
 
 def load_scene(name: str | None = None) -> Scene:
-    """One of the scenes that the book is about.
+    """One of the scenes that the book is about, `SCENES`.
 
-    Args:
-        name: ``"wv3-longmont"``, ``"wv2-longmont"`` or ``"simulated"``. Without a name the
-            environment variable DCFNET_SCENE decides, else it is ``"wv3-longmont"``.
-
-    Returns:
-        The Longmont chips come from the package ``dgsamples`` and are
-        (c) DigitalGlobe; the simulated scene is free.
+    Without a name the environment variable DCFNET_SCENE decides, else it is ``"wv3-longmont"``.
+    The Longmont chips come from the package ``dgsamples`` and are (c) DigitalGlobe; the simulated
+    scene is free.
 
     Raises:
         DataError: There is no such scene, or ``dgsamples`` is not installed.

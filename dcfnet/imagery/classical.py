@@ -66,7 +66,6 @@ class Method:
 
 
 def _bands_and_pan(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """``lms`` and ``pan`` in float64."""
     return np.asarray(sample.lms, np.float64), np.asarray(sample.pan, np.float64)
 
 
@@ -89,10 +88,7 @@ exp = Method("EXP", lambda tiles: {}, lambda sample: _bands_and_pan(sample)[0])
 
 
 def as_bands_see(pan: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """PAN, (H, W), as sharp as each band and no sharper, (C, H, W) float64.
-
-    It is blurred with the band's MTF, decimated and interpolated.
-    """
+    """PAN, (H, W), blurred, decimated and interpolated: as sharp as each band, (C, H, W)."""
     ratio = sensor.ratio
     seen = {
         gain: exp_upsample(decimate(mtf_filter(pan[None], [gain], ratio)[0], ratio), ratio)
@@ -133,19 +129,16 @@ def _fit_bt_h(tiles: Collection[Tile]) -> Fitted:
     statistics = Statistics()
     darkest = np.array(np.inf)
     for tile in tiles:
-        sample = tile[0]
-        lms, pan = _bands_and_pan(sample)
+        lms, pan = _bands_and_pan(tile[0])
         # The toolbox's filter responds with 0.3 at N/8 frequency samples here, N = 41; those of
         # the sensors have their gain at (N - 1)/8.
-        low = mtf_filter(pan[None], [0.3 ** ((40 / 41) ** 2)], sample.sensor.ratio)[0]
+        low = mtf_filter(pan[None], [0.3 ** ((40 / 41) ** 2)], tile[0].sensor.ratio)[0]
         rows = statistics.add([*lms, low], tile)[:, :-1]
         darkest = np.minimum(darkest, rows.min(axis=0, initial=np.inf))
     factor, mean, cov = statistics.factor, statistics.mean, statistics.cov
     weights = np.linalg.lstsq(factor[:, :-1], factor[:, -1], rcond=None)[0]
-    if len(weights) == 4:
-        haze = _HAZE_SHARES * _first_percentile(tiles, statistics.count)
-    else:
-        haze = darkest
+    four = len(weights) == 4
+    haze = _HAZE_SHARES * _first_percentile(tiles, statistics.count) if four else darkest
     scale = _ratio(np.sqrt(weights @ cov[:-1, :-1] @ weights), statistics.std[-1])
     offset = weights @ (mean[:-1] - haze) - scale * mean[-1]
     return {"weights": weights, "haze": haze, "scale": scale, "offset": offset}
@@ -187,10 +180,9 @@ Every pixel's spectrum, less the haze, is made as bright as PAN says; its direct
 def _fit_gsa(tiles: Collection[Tile]) -> Fitted:
     fine, coarse = Statistics(), Statistics()
     for tile in tiles:
-        sample = tile[0]
-        lms, pan = _bands_and_pan(sample)
+        lms, pan = _bands_and_pan(tile[0])
         fine.add([*lms, pan], tile)
-        coarse.add([*sample.ms, decimate(wavelet_low_pass(pan), sample.sensor.ratio)], tile)
+        coarse.add([*tile[0].ms, decimate(wavelet_low_pass(pan), tile[0].sensor.ratio)], tile)
     weights = np.linalg.lstsq(coarse.centred[:, :-1], coarse.centred[:, -1], rcond=None)[0]
     of_bands = fine.cov[:-1, :-1] @ weights  # covariances of the bands with the intensity
     return {

@@ -14,10 +14,8 @@ SUPPLEMENT_QUANTILES = (0.01, 0.995)
 def band_limits(image: np.ndarray, quantiles: tuple[float, float] = (0.02, 0.98)) -> np.ndarray:
     """What each band's darkest and brightest grey shall stand for.
 
-    Args:
-        image: (C, H, W) or (H, W) in digital numbers; pixels that are 0 in every band do not
-            count.
-        quantiles: Shares of the pixels that become black and that stay below white.
+    Pixels of (C, H, W) or (H, W) that are 0 in every band do not count. Quantiles are the shares
+    of the others that become black and that stay below white.
 
     Returns:
         (C, 2) lower and upper limit of each band.
@@ -33,15 +31,10 @@ def band_limits(image: np.ndarray, quantiles: tuple[float, float] = (0.02, 0.98)
 
 
 def stretch(image: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
-    """Digital numbers as 8-bit greys, linear between limits.
+    """Digital numbers, (C, H, W) or (H, W), as uint8 greys, linear between limits.
 
-    Args:
-        image: (C, H, W) or (H, W).
-        limits: (C, 2), from :func:`band_limits` of the image that sets the scale; by default of
-            this one. Images shown side by side need the same limits.
-
-    Returns:
-        uint8 of the same shape.
+    Those, (C, 2), are from :func:`band_limits` of the image that sets the scale, by default of
+    this one. Images shown side by side need the same limits.
     """
     limits = band_limits(image) if limits is None else np.asarray(limits, np.float64)
     low, high = (edge[:, None, None] for edge in limits.T)
@@ -56,16 +49,10 @@ def composite(
     bands: Sequence[int] | None = None,
     limits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Three bands as red, green and blue.
+    """Three bands of (C, H, W) as red, green and blue, (H, W, 3) uint8.
 
-    Args:
-        image: (C, H, W) in digital numbers.
-        sensor: Its ``rgb`` bands are natural colour, its ``rgb_135`` the supplement's composite.
-        bands: Three 0-based band indices; natural colour by default.
-        limits: (C, 2) for all bands, from :func:`band_limits`; by default of this image.
-
-    Returns:
-        (H, W, 3) uint8.
+    By default they are the sensor's ``rgb``, natural colour; its ``rgb_135`` are the supplement's
+    composite. Limits are as of `stretch`, (C, 2) for all bands.
     """
     chosen = list(sensor.rgb if bands is None else bands)
     limits = band_limits(image[chosen]) if limits is None else np.asarray(limits)[chosen]

@@ -30,11 +30,7 @@ KERNEL = 41
 
 @lru_cache(maxsize=64)
 def mtf_kernel(gain: float, ratio: int = 4) -> np.ndarray:
-    """Point spread function of a band, from its MTF gain.
-
-    Args:
-        gain: Amplitude response at the Nyquist frequency of the coarse grid, in (0, 1).
-        ratio: Coarse pixel size divided by fine pixel size.
+    """Point spread function of a band, from its amplitude response at the coarse grid's Nyquist.
 
     Returns:
         (41, 41) float64, read-only. Not normalised: for a WorldView-3 band it sums to about 0.999.
@@ -59,13 +55,8 @@ def mtf_kernel(gain: float, ratio: int = 4) -> np.ndarray:
 def mtf_filter(image: np.ndarray, gains: Sequence[float], ratio: int = 4) -> np.ndarray:
     """Blur each band as the sensor would at a ``ratio`` times coarser pixel size.
 
-    Args:
-        image: (C, H, W), any numeric type.
-        gains: MTF gain of each band at the coarse grid's Nyquist frequency.
-        ratio: Coarse pixel size divided by fine pixel size.
-
-    Returns:
-        (C, H, W) float64. Beyond its borders the image is continued by its border pixels.
+    From (C, H, W) and each band's MTF gain to (C, H, W) float64. Beyond its borders the image is
+    continued by its border pixels.
     """
     if image.ndim != 3 or len(gains) != image.shape[0]:
         raise DataError(
@@ -122,9 +113,7 @@ def exp_upsample(ms: np.ndarray, ratio: int = 4) -> np.ndarray:
             shape = list(image.shape)
             shape[axis] *= 2
             spread = np.zeros(shape)
-            where: list[slice] = [slice(None)] * image.ndim
-            where[axis] = slice(offset, None, 2)
-            spread[tuple(where)] = image
+            spread.swapaxes(axis, -1)[..., offset::2] = image.swapaxes(axis, -1)
             image = convolve1d(spread, _FILTER, axis=axis, mode="wrap")
     return image
 
@@ -134,10 +123,8 @@ def wavelet_low_pass(image: np.ndarray) -> np.ndarray:
 
     Four times (1 4 6 4 1)/16, without holes. Borders are mirrored twice, by 4 pixels each time.
     """
-    image = np.pad(image, 4, mode="symmetric")
-    image = _valid(image)
-    image = np.pad(image, 4, mode="symmetric")
-    return _valid(_valid(_valid(image)))
+    image = _valid(np.pad(image, 4, mode="symmetric"))
+    return _valid(_valid(_valid(np.pad(image, 4, mode="symmetric"))))
 
 
 def _valid(image: np.ndarray) -> np.ndarray:

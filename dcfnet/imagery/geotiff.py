@@ -34,11 +34,7 @@ _TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint6
 
 
 def raster_name(path: str | Path) -> str:
-    """A path as GDAL takes it.
-
-    Raises:
-        DataError: The path is no UTF-8 text.
-    """
+    """A path as GDAL takes it; a `DataError` where it is no UTF-8 text."""
     name = str(path)
     try:
         name.encode()
@@ -86,14 +82,10 @@ class Raster:
     """
 
     def __init__(self, path: str | Path, bands: int, sensor: Sensor, *, whole: bool = True) -> None:
-        """Open a file and see whether it can be what it should.
+        """Open a file, or what GDAL reads besides, and see whether it can be what it should.
 
-        Args:
-            path: A file, or what GDAL reads besides: ``/vsizip/...``, ``zip://...``, an address.
-            bands: How many it should have.
-            sensor: What took it.
-            whole: Whether it must hold whole digital numbers within the sensor's range, as images
-                that were taken do, or may hold others, as fused ones do.
+        Images that were taken must hold whole digital numbers within the sensor's range. Where
+        ``whole`` is false, for fused ones, they may be others.
 
         Raises:
             DataError: It cannot be read, or has other bands or values of another kind.
@@ -137,13 +129,12 @@ class Raster:
         return [*range(1, count)], count
 
     def _common_type(self) -> np.dtype:
-        kinds = [self.file.dtypes[band - 1] for band in self.bands]
-        for kind in kinds:
-            if kind not in _TYPES:  # GDAL has types that numpy lacks
-                raise DataError(
-                    f"{self.name} holds {kind} values, expected whole digital numbers "
-                    f"(uint16, up to {self.sensor.max_value})"
-                )
+        kinds = {self.file.dtypes[band - 1] for band in self.bands}
+        if odd := kinds - {*_TYPES}:  # GDAL has types that numpy lacks
+            raise DataError(
+                f"{self.name} holds {min(odd)} values, expected whole digital numbers "
+                f"(uint16, up to {self.sensor.max_value})"
+            )
         return np.result_type(*kinds)
 
     @property
@@ -162,10 +153,6 @@ class Raster:
 
         No data is where a mask or an alpha band of the file says so, where any band holds its
         no-data value or NaN, and where all bands are 0.
-
-        Args:
-            rows: First row and the one after the last.
-            cols: Columns likewise.
 
         Returns:
             (C, h, w) unsigned whole numbers, unless others are allowed, 0 where there is no data;
@@ -234,8 +221,7 @@ class Pair:
     """MS and PAN files of one scene, cropped to the ground that both show; a source of tiles.
 
     Attributes:
-        ms: The MS file.
-        pan: The PAN file.
+        ms, pan: The files.
         sensor: The imager.
         shape: Rows and columns of MS on common ground.
         off: How far MS was off PAN's grid before it was resampled, down and right in PAN pixels.
@@ -246,14 +232,10 @@ class Pair:
     def __init__(
         self, ms_path: str | Path, pan_path: str | Path, sensor: Sensor, *, resample: bool = False
     ) -> None:
-        """Open both files.
+        """Open both files, or what GDAL reads besides.
 
-        Args:
-            ms_path: MS, a file or what GDAL reads besides.
-            pan_path: PAN likewise.
-            sensor: What took them.
-            resample: Where the grids are offset by a fraction of a PAN pixel, resample MS as it is
-                read.
+        With ``resample`` MS is resampled as it is read, where the grids are offset by a fraction
+        of a PAN pixel.
 
         Raises:
             DataError: One cannot be read, or they do not fit each other or the sensor.

@@ -32,10 +32,8 @@ class CommonGround(NamedTuple):
     """Whole MS pixels that PAN covers.
 
     Attributes:
-        rows: Of MS.
-        cols: Of MS.
-        top: The row of PAN where they begin.
-        left: The column of PAN.
+        rows, cols: Of MS.
+        top, left: The row and column of PAN where they begin.
         off: What is left: how far MS lies down and right of there, in PAN pixels, at most half of
             one; 0 where it is within `TOLERANCE`.
     """
@@ -48,18 +46,12 @@ class CommonGround(NamedTuple):
 
 
 def common_ground(ms: Grid, pan: Grid, ratio: int, *, resample: bool = False) -> CommonGround:
-    """The ground that both images show.
-
-    Args:
-        ms: Grid of MS.
-        pan: Grid of PAN.
-        ratio: PAN pixels per MS pixel.
-        resample: Allow grids that are offset by a fraction of a PAN pixel.
+    """The ground that both images show, PAN with ``ratio`` pixels per MS pixel.
 
     Raises:
         DataError: One is not georeferenced, their coordinate systems differ, the pixel sizes are
-            not in that ratio, the grids are offset by a fraction of a PAN pixel, or the two do not
-            overlap.
+            not in that ratio, the grids are offset by a fraction of a PAN pixel and not to be
+            resampled, or the two do not overlap.
     """
     to_pan = _to_pan(ms, pan, ratio)
     # Over the whole image the grids may drift apart by so many PAN pixels.

@@ -14,15 +14,7 @@ REACH = 12
 
 
 def shifted(image: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Each band moved by its own number of pixels, by fifth-order splines.
-
-    Args:
-        image: (C, H, W).
-        steps: Down and right, (C, 2).
-
-    Returns:
-        (C, H, W) float64.
-    """
+    """Each band of (C, H, W) moved by its own step (C, 2), down and right, by quintic splines."""
     bands = zip(np.asarray(image, np.float64), steps, strict=True)
     return np.stack([shift(band, step, order=5, mode="nearest") for band, step in bands])
 
@@ -33,13 +25,9 @@ def read_moved(
     shape: tuple[int, int],
     steps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A window of an image whose bands are moved, each by its own fraction of a pixel.
+    """A window of an image of that shape, of which each band is moved as by `shifted`.
 
-    Args:
-        read: Gives bands and mask of a window of the image as it is.
-        window: Which one.
-        shape: Rows and columns of the whole image.
-        steps: Down and right, (C, 2), in pixels.
+    The image as it is, and its mask, are read as far as splines look.
 
     Returns:
         (C, h, w) whole numbers of the same type, and (h, w) bool, True where there is data for

@@ -62,34 +62,31 @@ def _cure(path: Path, error: Exception) -> str:
                 "h5py as in data/README.md"
             )
         if start and "signature" in str(error):
-            return (
-                f"expected an HDF5 file, found one that begins with {start!r}; was it downloaded?"
-            )
+            return f"expected HDF5, found a file that begins with {start!r}; was it downloaded?"
     return "expected a complete file; copy or build it again"
 
 
 @contextlib.contextmanager
-def _damage_reported(path: Path) -> Iterator[None]:
+def _damage_reported(path: Path, what: str = "") -> Iterator[None]:
     try:
         yield
     except DataError:
         raise
     except _UNREADABLE as error:
         raise DataError(
-            f"{path} cannot be read ({error or type(error).__name__}): expected a complete file "
-            "whose patches fit into memory; copy or build it again"
+            f"{path}{what} cannot be read ({error or type(error).__name__}): expected a complete "
+            "file whose patches fit into memory; copy or build it again"
         ) from error
 
 
 def _check_structure(file: h5py.File, path: Path) -> tuple[int, int]:
     """Keys, links, ranks, types, counts and sizes; returns the number of patches and of bands."""
     _check_order_of_axes(file, path)
-    for key in ("ms", "lms", "pan", "gt"):
-        if key not in file:
-            if key == "gt":  # full-resolution test files have none
-                continue
-            found = ", ".join(sorted(file)) or "nothing"
-            raise DataError(f"{path} has no dataset {key!r}, found {found}; {_HINT}")
+    keys = _keys(file)
+    if missing := {"pan", "ms", "lms"} - {*keys}:
+        found = ", ".join(sorted(file)) or "nothing"
+        raise DataError(f"{path} has no dataset {min(missing)!r}, found {found}; {_HINT}")
+    for key in keys:
         item = file[key]
         if not isinstance(item, h5py.Dataset):
             raise DataError(f"{path}: {key!r} is a group, expected a dataset; {_HINT}")
@@ -101,7 +98,7 @@ def _check_structure(file: h5py.File, path: Path) -> tuple[int, int]:
         if item.dtype.kind not in "uif":
             raise DataError(f"{path}: {key!r} holds {item.dtype}, expected numbers; {_HINT}")
 
-    shapes = {key: file[key].shape for key in ("gt", "ms", "lms", "pan") if key in file}
+    shapes = {key: file[key].shape for key in keys}
     n, bands, h, w = shapes["lms"]
     if n == 0 or h == 0 or w == 0:
         raise DataError(f"{path} holds no patches: lms has shape {shapes['lms']}")
@@ -120,6 +117,11 @@ def _check_structure(file: h5py.File, path: Path) -> tuple[int, int]:
                 f"{shapes['lms']}; {_HINT}"
             )
     return n, bands
+
+
+def _keys(file: h5py.File) -> tuple[str, ...]:
+    """Its images; full-resolution test files have no truth."""
+    return tuple(key for key in ("pan", "ms", "lms", "gt") if key in file)
 
 
 def _check_order_of_axes(file: h5py.File, path: Path) -> None:
@@ -141,13 +143,8 @@ def _check_order_of_axes(file: h5py.File, path: Path) -> None:
 
 
 def _read_patch(file: h5py.File, path: Path, key: str, i: int) -> np.ndarray:
-    try:
+    with _damage_reported(path, f": patch {i} of {key!r}"):
         return file[key][i]
-    except _UNREADABLE as error:
-        raise DataError(
-            f"{path}: patch {i} of {key!r} cannot be read ({error}): expected a complete file "
-            "whose patches fit into memory; copy or build it again"
-        ) from error
 
 
 def _check_values(file: h5py.File, path: Path, sensor: Sensor, rows: Iterable[int]) -> None:
@@ -155,9 +152,7 @@ def _check_values(file: h5py.File, path: Path, sensor: Sensor, rows: Iterable[in
     top = sensor.max_value
     largest = 0.0
     for i in rows:
-        for key in ("ms", "lms", "pan", "gt"):
-            if key not in file:
-                continue
+        for key in _keys(file):
             values = _read_patch(file, path, key, i)
             if not np.isfinite(values).all():
                 raise DataError(
@@ -175,7 +170,7 @@ def _check_values(file: h5py.File, path: Path, sensor: Sensor, rows: Iterable[in
                     "the scale"
                 )
             largest = max(largest, high)
-    whole = any(file[key].dtype.kind in "ui" for key in ("ms", "pan", "gt") if key in file)
+    whole = any(file[key].dtype.kind in "ui" for key in _keys(file) if key != "lms")
     if 0 < largest <= 1.5 and not whole:
         raise DataError(
             f"{path}: no value exceeds {largest:g}, expected digital numbers up to {top}, not "
@@ -186,14 +181,9 @@ def _check_values(file: h5py.File, path: Path, sensor: Sensor, rows: Iterable[in
 def check_h5(path: str | Path, sensor: Sensor | None = None, *, progress: bool = False) -> Sensor:
     """Whether a file in PanCollection's layout can be used. Reads every value once.
 
-    Args:
-        path: The HDF5 file.
-        sensor: What took the images; by default the one noted in the file, else one of which
-            nothing is known but the number of bands.
-        progress: Show a progress bar.
-
     Returns:
-        What took the images.
+        What took the images: the sensor given, else the one noted in the file, else one of which
+        nothing is known but the number of bands.
 
     Raises:
         DataError: It cannot be used; the message says why and what to do.
@@ -227,15 +217,10 @@ def _about(file: h5py.File, path: Path, sensor: Sensor | None) -> tuple[int, Sen
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
     """Patches in PanCollection's HDF5 layout, read one by one as they are asked for.
 
-    Files that ``dcfnet data`` builds have the same layout.
+    Files that ``dcfnet data`` builds have the same layout. Each process opens the file for itself
+    at its first access, so the dataset can be handed to the workers of a ``DataLoader``.
 
-    Each process opens the file for itself at its first access, so the dataset can be handed to
-    the workers of a ``DataLoader``.
-
-    Args:
-        path: The HDF5 file.
-        sensor: What took the images; its largest value scales them to [0, 1]. By default the one
-            noted in the file, else one of which nothing is known but the number of bands.
+    The sensor, as of `check_h5`, scales images to [0, 1] by its largest value.
 
     Raises:
         DataError: The file cannot be used.
@@ -255,7 +240,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             # A few patches tell a wrong scale; check_h5 looks at all of them.
             few = sorted({0, self._length // 2, self._length - 1})
             _check_values(file, self.path, self.sensor, few)
-            self.keys = tuple(key for key in ("pan", "ms", "lms", "gt") if key in file)
+            self.keys = _keys(file)
 
     def __len__(self) -> int:
         return self._length

@@ -13,15 +13,14 @@ def patch_windows(
 ) -> list[Window]:
     """Where the patches of a split lie; those with pixels without data are left out.
 
+    Training patches overlap by half, the others do not. Windows come piece by piece of the split's
+    region in that fold (`dcfnet.imagery.regions`), each row by row; none crosses a border.
+
     Args:
         sample: A whole scene, from `dcfnet.imagery.wald.reduce_resolution`.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        fold: Which division of the scene, see `dcfnet.imagery.regions`.
-        size: Side of a patch on the grid of ``gt``, a multiple of 4. Training patches overlap by
-            half, the others do not.
-
-    Returns:
-        Windows piece by piece of the region, each row by row; none crosses a border.
+        fold: Which division of the scene.
+        size: Side of a patch on the grid of ``gt``, a multiple of 4.
 
     Raises:
         DataError: There is no such split or fold, sizes are no multiples of 4, or no patch fits.

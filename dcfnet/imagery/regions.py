@@ -60,12 +60,8 @@ def regions(shape: tuple[int, int], split: Split, fold: int = 0) -> list[Window]
     """The pieces of ground that belong to a split: all rows, some columns, from left to right.
 
     In fold 0 of the Longmont WorldView-3 sample: columns 0 to 511 train, 512 to 703 test, 704 to
-    831 validation. Other widths are divided in the same proportion, at multiples of 16.
-
-    Args:
-        shape: Rows and columns of the scene's ``gt``.
-        split: ``"train"``, ``"test"`` or ``"valid"``.
-        fold: 0, 1 or 2.
+    831 validation. Other widths are divided in the same proportion, at multiples of 16. The shape
+    is that of the scene's ``gt``; folds are 0, 1 and 2.
 
     Raises:
         DataError: There is no such split or fold.

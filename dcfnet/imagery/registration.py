@@ -12,6 +12,7 @@ the whole image would take differences in kind, the dark and the lit sides of ro
 for a displacement of up to half a pixel.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -65,10 +66,8 @@ def displacements(pair: Scene | Sample | Pair) -> pd.DataFrame:
     registered perfectly with PAN are found at 0.5, down and right. On the simulated scene errors
     are at most 0.05 pixels.
 
-    Args:
-        pair: A scene, a sample of it, or an open pair of files, of which windows are read. A
-            sample at reduced resolution has few pixels: measure the scene and ask
-            `at_reduced_resolution`.
+    Of an open pair of files windows are read. A sample at reduced resolution has few pixels:
+    measure the scene and ask `at_reduced_resolution`.
 
     Returns:
         A row for each band, by its short name: ``down`` and ``right``, in pixels of the pair's
@@ -100,29 +99,24 @@ def displacements(pair: Scene | Sample | Pair) -> pd.DataFrame:
 
 
 def _parts(pair: Scene | Sample | Pair, shape: tuple[int, ...]) -> list[_Part]:
-    h, w = shape
     ratio = pair.sensor.ratio
 
-    def starts(size: int) -> list[int]:
+    def along(size: int) -> list[slice]:
         if size <= WINDOW * WINDOWS:
-            return [0]
-        return np.linspace(0, size - WINDOW, WINDOWS).astype(int).tolist()
-
-    def length(size: int) -> int:
-        return size if size <= WINDOW * WINDOWS else WINDOW
+            return [slice(0, size)]
+        starts = np.linspace(0, size - WINDOW, WINDOWS).astype(int).tolist()
+        return [slice(start, start + WINDOW) for start in starts]
 
     parts = []
-    for y in starts(h):
-        for x in starts(w):
-            rows, cols = slice(y, y + length(h)), slice(x, x + length(w))
-            if isinstance(pair, Pair):
-                (ms, mask), (pan, seen) = pair.read_ms(rows, cols), pair.read_pan(rows, cols)
-                parts.append(_Part(ms, pan, mask & coarse_mask(seen, ratio)))
-                continue
-            fine = Window(rows, cols).times(ratio)
-            of_sample = pair.mask.shape != (h, w)
-            mask = coarse_mask(pair.mask[fine], ratio) if of_sample else pair.mask[rows, cols]
-            parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask))
+    for rows, cols in itertools.product(*map(along, shape)):
+        if isinstance(pair, Pair):
+            (ms, mask), (pan, seen) = pair.read_ms(rows, cols), pair.read_pan(rows, cols)
+            parts.append(_Part(ms, pan, mask & coarse_mask(seen, ratio)))
+            continue
+        fine = Window(rows, cols).times(ratio)
+        of_sample = pair.mask.shape != shape
+        mask = coarse_mask(pair.mask[fine], ratio) if of_sample else pair.mask[rows, cols]
+        parts.append(_Part(pair.ms[:, rows, cols], pair.pan[fine], mask))
     return parts
 
 
@@ -140,13 +134,7 @@ def _displacement(parts: list[_Part], gain: float) -> tuple[float, float, float]
 def _seen(pan: np.ndarray, gain: float, place: np.ndarray) -> np.ndarray:
     """PAN as a band sees it that lies elsewhere, and its derivatives by that place.
 
-    Args:
-        pan: (4h, 4w).
-        gain: The band's MTF gain.
-        place: Down and right, in PAN pixels.
-
-    Returns:
-        (3, h', w') float64, of MS pixels from `_FIRST` on.
+    From (4h, 4w) to (3, h', w') float64, of MS pixels from `_FIRST` on.
     """
     kernel = np.pad(mtf_kernel(gain), _HALF - 20)
     frequency = fft.fftfreq(len(kernel))
@@ -209,11 +197,9 @@ def _squares(part: _Part, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     h, w = (size // SQUARE * SQUARE for size in seen.shape[1:])
 
     def cut(image: np.ndarray) -> np.ndarray:
-        grid = image[..., :h, :w].reshape(
-            *image.shape[:-2], h // SQUARE, SQUARE, w // SQUARE, SQUARE
-        )
-        grid = grid.swapaxes(-3, -2)
-        return grid.reshape(*image.shape[:-2], -1, SQUARE * SQUARE)
+        before, sides = image.shape[:-2], (h // SQUARE, SQUARE, w // SQUARE, SQUARE)
+        grid = image[..., :h, :w].reshape(*before, *sides).swapaxes(-3, -2)
+        return grid.reshape(*before, -1, SQUARE * SQUARE)
 
     inner = np.s_[_FIRST : _FIRST + h, _FIRST : _FIRST + w]
     safe = minimum_filter(part.mask, 2 * _FIRST + 1, mode="nearest")
@@ -246,16 +232,7 @@ def at_reduced_resolution(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def moved(image: np.ndarray, places: pd.DataFrame, *, back: bool = False) -> np.ndarray:
-    """Each band moved by its own fraction of a pixel, by fifth-order splines.
-
-    Args:
-        image: (C, H, W).
-        places: A row with ``down`` and ``right`` for each band, in pixels of the image.
-        back: The other way.
-
-    Returns:
-        (C, H, W) float64.
-    """
+    """Each band moved by its ``down`` and ``right`` in pixels of the image, or back: (C, H, W)."""
     steps = places[["down", "right"]].to_numpy()
     return shifted(image, -steps if back else steps)
 
@@ -269,14 +246,9 @@ def aligned(sample: Sample, found: pd.DataFrame) -> Sample:
 def fuse_aligned(
     method: Callable[[Sample], np.ndarray], sample: Sample, found: pd.DataFrame
 ) -> np.ndarray:
-    """What a method makes of the aligned sample, moved back to where the bands lie.
+    """What a method makes of the sample, aligned by its `displacements`, moved back again.
 
     So it can be compared with the truth, which lies there. Without the last step,
     ``method(aligned(sample, found))``, the fused image lies on PAN.
-
-    Args:
-        method: One of `dcfnet.imagery.classical.METHODS`.
-        sample: Not aligned.
-        found: From `displacements` of this sample.
     """
     return moved(method(aligned(sample, found)), found)

@@ -9,6 +9,7 @@ import numpy as np
 from affine import Affine
 
 from dcfnet.errors import DataError
+from dcfnet.imagery.filters import coarse_mask
 from dcfnet.imagery.geotiff import Pair
 from dcfnet.imagery.sensors import Sensor
 
@@ -55,12 +56,7 @@ class Scene:
             )
 
     def crop(self, rows: slice, cols: slice) -> Scene:
-        """The part of the scene in a window of MS pixels.
-
-        Args:
-            rows: Rows of MS.
-            cols: Columns of MS.
-        """
+        """The part of the scene in a window of MS pixels."""
         r = self.sensor.ratio
         y0, y1, _ = rows.indices(self.ms.shape[1])
         x0, x1, _ = cols.indices(self.ms.shape[2])
@@ -102,8 +98,7 @@ def open_scene(
             ratio, coordinate system, overlap, alignment, or values beyond the sensor's bits.
     """
     with Pair(ms_path, pan_path, sensor, resample=resample) as pair:
-        (h, w), r = pair.shape, sensor.ratio
-        everything = slice(0, h), slice(0, w)
+        everything = slice(0, pair.shape[0]), slice(0, pair.shape[1])
         ms, mask = pair.read_ms(*everything)
         pan, pan_mask = pair.read_pan(*everything)
         for raster, data in ((pair.ms, mask), (pair.pan, pan_mask)):
@@ -116,7 +111,7 @@ def open_scene(
             ms=ms,
             pan=pan,
             sensor=sensor,
-            mask=mask & pan_mask.reshape(h, r, w, r).any(axis=(1, 3)),
+            mask=mask & ~coarse_mask(~pan_mask, sensor.ratio),
             transform=pair.transform,
             crs=pair.crs.to_string() if pair.crs else None,
             attribution=attribution,

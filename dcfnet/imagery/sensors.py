@@ -123,29 +123,19 @@ class Sensor:
         return self.bands.index(band)
 
     def select(self, *bands: str) -> Sensor:
-        """The sensor of a delivery that has only some of the bands, or another order.
-
-        Args:
-            bands: Their short names, in the order of the files.
+        """The sensor of a delivery that has only these bands, in this order.
 
         Example:
             >>> WV3.select("B", "G", "R", "N").mtf_gains
             (0.355, 0.36, 0.365, 0.335)
         """
         chosen = [self.index(band) for band in bands]
-
-        def of(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(values[i] for i in chosen) if values else ()
-
-        return replace(
-            self,
-            bands=of(self.bands),
-            band_names=of(self.band_names),
-            wavelengths=of(self.wavelengths),
-            mtf_gains=of(self.mtf_gains),
-            rgb=(),
-            rgb_135=(),
-        )
+        each: dict[str, Any] = {
+            key: tuple(values[i] for i in chosen)
+            for key in ("bands", "band_names", "wavelengths", "mtf_gains")
+            if (values := getattr(self, key))
+        }
+        return replace(self, **each, rgb=(), rgb_135=())
 
 
 UNKNOWN_GAIN, UNKNOWN_PAN_GAIN = 0.3, 0.15
@@ -153,12 +143,7 @@ UNKNOWN_GAIN, UNKNOWN_PAN_GAIN = 0.3, 0.15
 
 
 def sensor_from_table(name: str, table: Mapping[str, Any], where: str | Path) -> Sensor:
-    """A sensor from a table in the layout of ``sensors.toml``.
-
-    Args:
-        name: What users type.
-        table: Its ``title``, ``bands``, ``pan`` and so on.
-        where: The file that the table is from, for errors.
+    """A sensor from a table in the layout of ``sensors.toml``, in the file that errors shall name.
 
     Raises:
         DataError: The table lacks something, or says what cannot be.
@@ -248,11 +233,10 @@ def generic_sensor(bands: int) -> Sensor:
 
 
 def get_sensor(name: str | Path) -> Sensor:
-    """A sensor by name, or from a file.
+    """A sensor by name, one of `SENSORS`, or from a file.
 
-    Args:
-        name: One of `SENSORS`; ``"generic5"`` for five bands of which nothing is known; or the
-            path of a ``.toml`` file with one table in the layout of ``sensors.toml``.
+    ``"generic5"`` has five bands of which nothing is known. A file, ``.toml``, has one table in
+    the layout of ``sensors.toml``.
 
     Raises:
         DataError: There is no such sensor or file, or the file describes none.

@@ -19,9 +19,7 @@ MARGIN = 56
 class Source(Protocol):
     """A scene that is read window by window, MS and PAN each with a mask of where there is data.
 
-    Attributes:
-        shape: Rows and columns of MS.
-        sensor: The imager.
+    Its shape is rows and columns of MS.
     """
 
     shape: tuple[int, int]
@@ -49,11 +47,9 @@ class SceneSource:
 
 
 class AlignedSource:
-    """A scene read window by window, each band moved by a fraction of a pixel onto PAN.
+    """A scene read window by window, each band moved onto PAN, by its displacements.
 
-    Args:
-        source: Where the bands lie beside PAN.
-        places: From `dcfnet.imagery.registration.displacements` of the same scene.
+    These are from `dcfnet.imagery.registration.displacements`.
     """
 
     def __init__(self, source: Source, places: pd.DataFrame) -> None:
@@ -66,17 +62,11 @@ class AlignedSource:
 
 
 def reduced_window(source: Source, window: Window) -> Sample:
-    """Wald's protocol for a part of a scene, of which no more than that and a margin is read.
+    """Wald's protocol for a window of MS pixels: no more than that and a margin is read.
 
-    Pixels without data are filled from their surroundings first.
-
-    Args:
-        source: The scene.
-        window: Of MS pixels, its borders at multiples of the ratio.
-
-    Returns:
-        The same as of the whole scene, but along the scene's border, where `exp_upsample` goes
-        round: there it goes round the part.
+    The window's borders are multiples of the ratio. Pixels without data are filled from their
+    surroundings first. The result is that of the whole scene, but along the scene's border, where
+    `exp_upsample` goes round: there it goes round the part.
     """
     r = source.sensor.ratio
     wide, inner = window.within(MARGIN, tuple(size // r * r for size in source.shape))

@@ -40,14 +40,9 @@ class Statistics:
         self._triangle: np.ndarray | None = None
 
     def add(self, images: Iterable[np.ndarray], tile: Tile) -> np.ndarray:
-        """One row for each pixel with data on the tile's own ground.
+        """One row for each pixel with data on the tile's own ground: (pixels, columns).
 
-        Args:
-            images: The columns, (H, W) each, all on the tile's fine grid or all on its coarse one.
-            tile: Where they come from.
-
-        Returns:
-            The rows, (pixels, columns).
+        Images, (H, W), are the columns, all on the tile's fine grid or all on its coarse one.
         """
         sample, window = tile
         columns = np.stack([np.asarray(image, np.float64) for image in images])

@@ -10,13 +10,7 @@ from dcfnet.imagery.sensors import Sensor
 def as_tensor(
     image: np.ndarray, sensor: Sensor, like: torch.device | torch.dtype | Tensor | str = "cpu"
 ) -> Tensor:
-    """Digital numbers divided by the sensor's largest value, float32.
-
-    Args:
-        image: Any shape, any numeric type.
-        sensor: Its ``max_value`` becomes 1.
-        like: Where to, and in which type if it is a type or a tensor, as for `torch.Tensor.to`.
-    """
+    """Digital numbers divided by the sensor's largest value, float32, or as `torch.Tensor.to`."""
     values = np.array(image, np.float32, order="C")
     values /= np.float32(sensor.max_value)
     return torch.from_numpy(values).to(like)

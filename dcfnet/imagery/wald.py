@@ -71,11 +71,7 @@ class Sample:
         )
 
     def region(self, split: Split, fold: int = 0) -> Sample:
-        """The part of a whole scene that is for training, testing or validation.
-
-        Args:
-            split: ``"train"``, ``"test"`` or ``"valid"``.
-            fold: Which division of the scene, see `dcfnet.imagery.regions`.
+        """The part of a whole scene that is a split of a fold, see `dcfnet.imagery.regions`.
 
         Raises:
             DataError: There is no such split or fold, or the region lies in two pieces.
@@ -93,8 +89,7 @@ class Sample:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``pan, ms, lms`` as networks take them, with a leading axis of 1, in [0, 1].
 
-        Args:
-            like: The device, or a tensor whose device and type they shall have.
+        They lie on the device that is given, or have the device and type of the tensor.
         """
         images = (self.pan[None], self.ms, self.lms)
         pan, ms, lms = (as_tensor(image, self.sensor, like)[None] for image in images)
@@ -132,17 +127,10 @@ def reduce_resolution(scene: Scene) -> Sample:
 
 def full_resolution(scene: Scene) -> Sample:
     """The scene as it is: what fusion is for, where no truth is known and ``gt`` is None."""
-    r = scene.sensor.ratio
-    return Sample(
-        gt=None,
-        ms=scene.ms,
-        lms=np.stack([exp_upsample(band, r).astype(np.float32) for band in scene.ms]),
-        pan=scene.pan,
-        mask=np.kron(scene.mask, np.ones((r, r), bool)),
-        sensor=scene.sensor,
-        name=scene.name,
-        attribution=scene.attribution,
-    )
+    r, about = scene.sensor.ratio, (scene.sensor, scene.name, scene.attribution)
+    lms = np.stack([exp_upsample(band, r).astype(np.float32) for band in scene.ms])
+    mask = np.kron(scene.mask, np.ones((r, r), bool))
+    return Sample(None, scene.ms, lms, scene.pan, mask, *about)
 
 
 def _to_digital_numbers(image: np.ndarray, sensor: Sensor) -> np.ndarray:

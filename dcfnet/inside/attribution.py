@@ -24,6 +24,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -145,12 +146,8 @@ def detail(truth: Tensor, lms: Tensor) -> Tensor:
 def recovered(truth: Tensor, lms: Tensor, band: int | Sequence[int] | None = None) -> Target:
     """How much of the true detail d a fused image has: sum of d fused / sum of d squared.
 
-    It is 0 for ``lms`` with any gain and offset, and 1 for the truth.
-
-    Args:
-        truth: (B, C, H, W).
-        lms: The same.
-        band: Of which band, one for all images or one for each; of all together unless given.
+    It is 0 for ``lms`` with any gain and offset, and 1 for the truth, both (B, C, H, W). Of which
+    band, one for all images or one for each, can be said; else it is of all together.
     """
     wanted = detail(truth, lms)
     if band is not None:
@@ -163,17 +160,10 @@ def recovered(truth: Tensor, lms: Tensor, band: int | Sequence[int] | None = Non
 
 
 def integrated_gradients(model: nn.Module, path: Path, target: Target, steps: int = 16) -> Images:
-    """Eq. 1 for every pixel of every input.
+    """Eq. 1 for every pixel of every input: what is due to it, shaped as the inputs.
 
-    Args:
-        model: Any network of this package; looked at in eval mode.
-        path: Where the images come from, `straight` or `sharpening`.
-        target: What is explained.
-        steps: The integral is a sum over so many pieces of the path, with the derivatives at the
-            middle of each. How far the result is from adding up says whether they are enough.
-
-    Returns:
-        What is due to each pixel, shaped as the inputs.
+    The integral is a sum over so many pieces of the path, with the derivatives at the middle of
+    each, in eval mode. How far the result is from adding up says whether they are enough.
 
     Example:
         >>> path = straight(flat(images), images)
@@ -207,12 +197,9 @@ def integrated_through(
             y = target(model(*images)).sum()
         outputs = [seen[part] for part in parts]
         slopes = torch.autograd.grad(y, outputs, retain_graph=True, materialize_grads=True)
-        return {
-            part: torch.autograd.grad(
-                output, images, slope, retain_graph=True, materialize_grads=True
-            )
-            for part, output, slope in zip(parts, outputs, slopes, strict=True)
-        }
+        grad = partial(torch.autograd.grad, retain_graph=True, materialize_grads=True)
+        each = zip(parts, outputs, slopes, strict=True)
+        return {part: grad(output, images, slope) for part, output, slope in each}
 
     return _along(model, path, steps, derivatives)
 
@@ -264,11 +251,7 @@ def diffusion_index(values: np.ndarray) -> float:
 def reach(values: np.ndarray, rows: slice, cols: slice, share: float = 0.9) -> float:
     """Within how many pixels of a window a share of a map's size lies, counted along the axes.
 
-    Args:
-        values: A map, (H, W), of either sign.
-        rows: The window; what lies in it is at distance 0.
-        cols: Likewise.
-        share: Between 0 and 1.
+    What lies in the window is at distance 0; the map, (H, W), may be of either sign.
     """
     sizes = np.abs(np.asarray(values, np.float64))
     if not sizes.any():

@@ -30,12 +30,8 @@ class PatchCams:
     """The class activation maps of a patch, each found when it is first asked for.
 
     A patch costs one forward pass. A band over a region costs one backward pass, which serves all
-    parts; a sum of bands costs none beyond those of its bands.
-
-    Args:
-        model: A DCFNet.
-        sample: The patch.
-        parts: Names out of ``model.parts()``; all that depend on learned layers unless given.
+    parts; a sum of bands costs none beyond those of its bands. Parts, of ``model.parts()``, are all
+    that depend on learned layers unless given.
 
     Attributes:
         fused: The fused patch, (C, H, W), in [0, 1].
@@ -62,10 +58,7 @@ class PatchCams:
     def layer(self, part: str, bands: int | Iterable[int], region: Region = None) -> LayerMaps:
         """All that Grad-CAM finds at a part, B = 1, with one y^c.
 
-        Args:
-            part: Its name.
-            bands: A band from 0, or several, whose means over the region are summed.
-            region: Where bands are averaged, see `GradCAM.maps`; the whole patch unless given.
+        That is a band's mean over the region (see `GradCAM.maps`), or the sum of several bands'.
         """
         key = region.tobytes() if isinstance(region, np.ndarray) else repr(region)
         found = []
@@ -89,21 +82,17 @@ class PatchCams:
         return self.layer(part, bands, region).signed[0].cpu().numpy()
 
     def map(
-        self,
-        part: str,
-        bands: int | Iterable[int],
-        relu: Relu = "after",
-        region: Region = None,
+        self, part: str, bands: int | Iterable[int], relu: Relu = "after", region: Region = None
     ) -> np.ndarray:
         """A part's class activation map, (h, w), at least 0."""
         return self.layer(part, bands, region).map(relu)[0].cpu().numpy()
 
 
-def transfer_part(source: int, target: int, hook: Hook = "arrives", stage: int = 3) -> str:
-    """The name of a transfer, or of its last convolution; the identity has no convolution."""
+def transfer_part(source: int, target: int, hook: Hook = "arrives") -> str:
+    """The name of a transfer of stage 3, or of its last convolution; the identity has none."""
     if hook not in ("arrives", "last convolution"):
         raise ValueError(f'hook must be "arrives" or "last convolution", got {hook!r}')
-    name = transfer_name(stage, source, target)
+    name = transfer_name(3, source, target)
     return name if hook == "arrives" or source == target else f"{name}.last.conv"
 
 
@@ -137,12 +126,7 @@ def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
 
 
 def part_table(cams: PatchCams, parts: Mapping[str, str], bands: Iterable[int]) -> pd.DataFrame:
-    """The numbers of a figure's parts, means over bands.
-
-    Args:
-        cams: Of the patch.
-        parts: Title to name.
-        bands: Each band's map is taken by itself.
+    """The numbers of a figure's parts, by title, each band's map taken by itself, then their means.
 
     Returns:
         For each title ``feature`` (mean of A over channels and pixels), ``map`` (mean of the map),

@@ -31,20 +31,13 @@ def effective_fields(
     patches, and compare networks by the same draws, that is with one seed.
 
     The centre of a map of n rows is row n // 2, which strided convolutions take from row H // 2.
-
-    Args:
-        model: Any network of this package; in eval mode, else the patches of a batch are not
-            independent of one another.
-        names: Dotted names of modules that return (B, K, h, w).
-        pan: (B, 1, H, W), as for the network. The patch should be larger than the field.
-        ms: (B, C, H/4, W/4). What enters here is spread evenly over its 4 x 4 PAN pixels.
-        lms: (B, C, H, W).
-        draws: How many draws of random signs, own ones for each patch; None for all channels one
-            by one.
-        seed: Of the signs, which depend on the number of patches and channels alone.
+    The network is in eval mode, else the patches of a batch are not independent of one another;
+    they should be larger than the field. Each has signs of its own, which depend on the seed and
+    the number of patches and channels alone; with None draws all channels count one by one.
 
     Returns:
-        By name, (B, H, W): the sum over the channels of all three inputs.
+        By name of a module, (B, H, W): the sum over the channels of all three inputs. What enters
+        at ``ms`` is spread evenly over its 4 x 4 PAN pixels.
     """
     inputs = [image.detach().clone().requires_grad_() for image in (pan, ms, lms)]
     names = list(names)
@@ -89,21 +82,15 @@ def mean_field(fields: np.ndarray) -> np.ndarray:
 
 
 def field_radius(field: np.ndarray, share: float = 0.5) -> float:
-    """Radius of the disc that holds a share of an effective field, in pixels.
+    """Radius of the disc that holds a share of an effective field (H, W), in pixels.
 
-    Args:
-        field: (H, W), at least 0, from `effective_fields`; the disc is about its centre of mass.
-        share: Between 0 and 1.
+    The disc is about the field's centre of mass.
 
     Raises:
         ValueError: The field is 0 everywhere, as where the part does not depend on the inputs.
     """
-    field = np.asarray(field, np.float64)
-    total = field.sum()
-    if not total > 0:
-        raise ValueError("the field is 0 everywhere: the part does not depend on the inputs")
+    field = mean_field(np.asarray(field)[None])
     y, x = np.indices(field.shape)
-    radius = np.hypot(y - (y * field).sum() / total, x - (x * field).sum() / total).ravel()
+    radius = np.hypot(y - (y * field).sum(), x - (x * field).sum()).ravel()
     order = radius.argsort()
-    held = field.ravel()[order].cumsum() / total
-    return float(np.interp(share, held, radius[order]))
+    return float(np.interp(share, field.ravel()[order].cumsum(), radius[order]))

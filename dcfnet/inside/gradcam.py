@@ -132,18 +132,13 @@ class GradCAM:
 
     def close(self) -> None:
         """Forget the forward pass, which frees its memory. Results already returned stay."""
-        self._fused = None
-        self._activations = {}
+        self._fused, self._activations = None, {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """One forward pass, for all layers and all maps that follow.
+        """One forward pass of ``pan, ms, lms``, for all layers and all maps that follow.
 
-        Args:
-            inputs: What the network takes, ``pan, ms, lms``; B images at once if you like. In eval
-                mode no image of a batch influences another, so each gets its own maps.
-
-        Returns:
-            The fused image, (B, C, H, W), detached.
+        There may be B images: in eval mode none influences another, so each gets its own maps. The
+        fused image, (B, C, H, W), is returned detached.
         """
         self.close()
         kept: dict[str, Tensor] = {}
@@ -170,9 +165,7 @@ class GradCAM:
         return fused.detach().clone()  # to do with as one likes
 
     def maps(
-        self,
-        bands: int | Sequence[int] | Mapping[int, float] | None = None,
-        region: Region = None,
+        self, bands: int | Sequence[int] | Mapping[int, float] | None = None, region: Region = None
     ) -> dict[str, LayerMaps]:
         """Grad-CAM at every layer, with one backward pass for each y^c.
 
@@ -195,17 +188,13 @@ class GradCAM:
         for row in weights.reshape(-1, fused.shape[1]):
             for layer, gradient in self._gradients(row, area).items():
                 alpha[layer].append(gradient.mean(dim=(-2, -1)))
+        found = {}
         with torch.inference_mode(False):
-            return {
-                layer: LayerMaps(
-                    layer=layer,
-                    activations=activations.detach(),
-                    alpha=torch.stack(alpha[layer]).reshape(
-                        *weights.shape[:-1], *activations.shape[:2]
-                    ),
-                )
-                for layer, activations in self._activations.items()
-            }
+            for layer, activations in self._activations.items():
+                shape = *weights.shape[:-1], *activations.shape[:2]
+                each = torch.stack(alpha[layer]).reshape(shape)
+                found[layer] = LayerMaps(layer, activations.detach(), each)
+        return found
 
     def gradients(
         self, band: int | Mapping[int, float], region: Region = None
@@ -254,13 +243,9 @@ class GradCAM:
         gradients: Sequence[Tensor | None] = [None] * len(activations)
         with torch.inference_mode(False):
             if fused.requires_grad:
-                slopes = torch.from_numpy(weights[:, None, None] * area).to(fused)
+                slopes = torch.from_numpy(weights[:, None, None] * area).to(fused).expand_as(fused)
                 gradients = torch.autograd.grad(
-                    fused,
-                    activations,
-                    slopes.expand_as(fused),
-                    retain_graph=True,
-                    allow_unused=True,
+                    fused, activations, slopes, retain_graph=True, allow_unused=True
                 )
         found = {}
         for layer, gradient in zip(self.layers, gradients, strict=True):
@@ -308,11 +293,9 @@ def _region_weights(region: Region, height: int, width: int) -> np.ndarray:
     else:
         valid = region is None
     if not valid:
-        found = (
-            f"an array of shape {region.shape} and type {region.dtype}"
-            if isinstance(region, np.ndarray)
-            else repr(region)
-        )
+        found = repr(region)
+        if isinstance(region, np.ndarray):
+            found = f"an array of shape {region.shape} and type {region.dtype}"
         raise TypeError(
             "region must be a pixel (row, column), a box np.s_[top:bottom, left:right] or a "
             f"boolean mask of shape {(height, width)}, got {found}"

@@ -29,9 +29,7 @@ def require_parts(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
 def replaced(model: nn.Module, changes: Mapping[str, Callable[[Any], Tensor]]) -> Iterator[None]:
     """Inside the block, parts of a network hand on what a function makes of their output.
 
-    Args:
-        model: The network; afterwards it is as it was, also after an error.
-        changes: Name of a part to what is called with its output.
+    Afterwards, also after an error, the network is as it was.
 
     Example:
         >>> with replaced(model, {"pcft2": torch.zeros_like}):
@@ -67,13 +65,9 @@ def kept(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
 def resumed(model: nn.Module, part: str, *inputs: Tensor) -> Iterator[None]:
     """Inside the block, passes over the same inputs begin behind a part: it is not run again.
 
-    One pass notes what each module returns. Those that are done when the part is done return the
-    same from then on; a block of `replaced` within this one changes what the part returns.
-
-    Args:
-        model: In eval mode; afterwards it is as it was.
-        part: Its name.
-        inputs: ``pan, ms, lms``, to be given to the model in the block as well.
+    One pass, in eval mode, notes what each module returns. Those that are done when the part is
+    done return the same from then on; a block of `replaced` within this one changes what the part
+    returns. The inputs, ``pan, ms, lms``, are to be given to the model in the block as well.
     """
     require_parts(model, [part])
     last = model.get_submodule(part)
@@ -99,12 +93,9 @@ def resumed(model: nn.Module, part: str, *inputs: Tensor) -> Iterator[None]:
 
 @torch.no_grad()
 def activations(model: nn.Module, names: Iterable[str], *inputs: Tensor) -> dict[str, Tensor]:
-    """What the named parts of a network return for an image, from one forward pass.
+    """What the named parts of a network return for an image, by name and in that order.
 
-    The network runs in the mode it is in, without gradients.
-
-    Returns:
-        Each part's output by its name, in the order of ``names``.
+    The network runs once, in the mode it is in, without gradients.
 
     Example:
         >>> seen = activations(model, ["stem", "head.concat"], pan, ms, lms)

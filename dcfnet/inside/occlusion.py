@@ -30,12 +30,8 @@ HOW: tuple[How, ...] = ("mean", "blurred")
 def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Sample:
     """A sample that has lost one of the three images that a network takes.
 
-    Args:
-        sample: Whose other images and whose truth stay.
-        name: Of the image.
-        how: What stands in its place. ``"mean"``: its mean, band by band. ``"blurred"``: itself,
-            with the detail that a four times coarser sensor would keep (the MTF of the bands'
-            average, see `dcfnet.imagery.wald`).
+    In its place stands its ``"mean"``, band by band; or it itself, ``"blurred"``, with the detail
+    that a four times coarser sensor would keep (the MTF of the bands' average).
     """
     if name not in Images._fields:
         raise ValueError(unknown("input", name, Images._fields))
@@ -68,8 +64,7 @@ def occlusion(
         model: Any network of this package; looked at in eval mode.
         images: ``pan, ms, lms``, B of them.
         target: The number, see `dcfnet.inside.attribution`.
-        part: Where the cell is covered: in what this module returns or, unless given, in all
-            three inputs at once.
+        part: The module in whose output cells are covered; all three inputs at once, unless given.
         cells: Along each axis; a number that divides the rows and columns of what is covered.
         fill: What covers it: the mean of each channel, or 0.
 
@@ -118,33 +113,22 @@ def keyhole(
     cols: slice,
     margin: int,
 ) -> Tensor:
-    """A window of the fused image, where all that lies further away is something else.
+    """A window of the fused image, (B, C, h, w), where all that lies further away is ``fill``.
 
-    Args:
-        model: Any network of this package; looked at in eval mode.
-        images: ``pan, ms, lms``, B of them.
-        fill: What stands further away, of the same shapes, for example another patch.
-        rows: The window; start and stop are multiples of 4.
-        cols: Likewise.
-        margin: PAN pixels around the window that stay as they are, a multiple of 4.
-
-    Returns:
-        (B, C, rows, columns) of the window.
+    That has the shapes of the images, ``pan, ms, lms``, and may be another patch. PAN pixels within
+    the margin around the window stay as they are; its size and the window's borders are multiples
+    of 4. The network is looked at in eval mode.
     """
     edges = (rows.start, rows.stop, cols.start, cols.stop, margin)
     if any(edge % 4 for edge in edges):
         raise ValueError(f"window and margin must be multiples of 4 pixels, got {edges}")
     seen = []
     for image, other, scale in zip(images, fill, (1, 4, 1), strict=True):
-        top, bottom, left, right = (edge // scale for edge in edges[:4])
-        around = margin // scale
-        hole = (
-            ...,
-            slice(max(top - around, 0), bottom + around),
-            slice(max(left - around, 0), right + around),
-        )
+        top, bottom, left, right, around = (edge // scale for edge in edges)
+        y = slice(max(top - around, 0), bottom + around)
+        x = slice(max(left - around, 0), right + around)
         put = other.clone()
-        put[hole] = image[hole]
+        put[..., y, x] = image[..., y, x]
         seen.append(put)
     with as_used(model):
         return model(*seen)[..., rows, cols]

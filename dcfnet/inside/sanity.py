@@ -47,12 +47,7 @@ def shuffle_weights(module: nn.Module, generator: torch.Generator) -> None:
 def randomised(
     model: nn.Module, layers: Iterable[str], *, seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
-    """A network whose layers lose their training one after another.
-
-    Args:
-        model: The network; it is not changed.
-        layers: Dotted names of modules, in the order in which their weights are shuffled.
-        seed: Of the random orders.
+    """A copy of a network whose layers lose their training one after another, in this order.
 
     Yields:
         The layer whose turn it was, and the network with this and all layers before it shuffled.
@@ -75,12 +70,8 @@ def cascade(
 ) -> dict[str, np.ndarray]:
     """How alike a network's maps are to those of the same network with shuffled weights.
 
-    Args:
-        model: The trained network.
-        order: Layers whose weights are shuffled one after another, see `randomised`.
-        parts: Whose maps are compared, before the ReLU so that no two are alike by being 0.
-        inputs: ``pan``, ``ms``, ``lms``, B images.
-        seeds: Of the random orders.
+    Layers are shuffled in this order, see `randomised`, once for each seed. Maps of the parts are
+    compared before the ReLU, so that no two are alike by being 0.
 
     Returns:
         By part, rank correlations (seeds, layers, B, C): all images, all bands.
@@ -110,11 +101,7 @@ def evenness(
 ) -> dict[str, float]:
     """How far a layer's derivatives are the same at every pixel, as Eq. 1 pretends by averaging.
 
-    Args:
-        model: The network.
-        layers: Names as for `GradCAM`.
-        inputs: ``pan``, ``ms``, ``lms``.
-        band: Whose mean is differentiated, from 0.
+    They are those of a band's mean; layers and inputs are as for `GradCAM`.
 
     Returns:
         By layer, the share of the derivatives' sum of squares that their means over pixels hold:
@@ -133,11 +120,7 @@ def evenness(
 
 @torch.no_grad()
 def deletion(
-    tail: Callable[[Tensor], Tensor],
-    activations: Tensor,
-    order: np.ndarray,
-    *,
-    steps: int = 10,
+    tail: Callable[[Tensor], Tensor], activations: Tensor, order: np.ndarray, *, steps: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a network makes when a layer's pixels are taken away, the most important ones first.
 
@@ -148,11 +131,10 @@ def deletion(
         tail: The rest of the network: activations (B, K, h, w) to an image (B, C, H, W).
         activations: (1, K, h, w).
         order: (h, w): pixels with the highest values go first.
-        steps: Number of steps from nothing taken to everything.
+        steps: From nothing taken to everything.
 
     Returns:
-        shares: (steps + 1,), the share of pixels taken away, from 0 to 1.
-        images: (steps + 1, C, H, W).
+        Shares of pixels taken away, (steps + 1,), and images (steps + 1, C, H, W).
     """
     if order.shape != tuple(activations.shape[-2:]):
         raise ValueError(f"order must be {tuple(activations.shape[-2:])}, got {order.shape}")

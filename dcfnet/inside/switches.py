@@ -18,14 +18,10 @@ from dcfnet.networks.dcfnet import REMOVABLE, DCFNet
 
 @contextlib.contextmanager
 def closed(model: nn.Module, part: str | None) -> Iterator[None]:
-    """Inside the block, a part of a network hands on nothing but its means.
+    """Inside the block, a part of a network hands on nothing but its means; with None none does.
 
     In every channel all pixels get the channel's mean over the map, so that what follows still
     sees values of a usual size.
-
-    Args:
-        model: The network; afterwards it is as it was.
-        part: Name of a module that returns (B, K, h, w); with None all stays open.
 
     Example:
         >>> with closed(model, "pcft2"):
@@ -41,14 +37,10 @@ def closed(model: nn.Module, part: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def switched_off(model: DCFNet, names: str | Sequence[str]) -> Iterator[DCFNet]:
-    """The trained network without some of its parts, for the time of a ``with`` block.
+    """The trained network itself without some of `REMOVABLE`, for the time of a ``with`` block.
 
     A PCFT gives way to the strided convolution of the next finer branch that it has inside, or
     does without its crossing, as in a network built so. A transfer adds nothing to its target.
-
-    Args:
-        model: Changed in place, and restored at the end, also after an error.
-        names: Out of `dcfnet.networks.dcfnet.REMOVABLE`.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     if wrong := [name for name in names if name not in REMOVABLE]:

@@ -17,12 +17,9 @@ from dcfnet.measure.metrics import evaluate
 def measure_against_truth(
     fused_path: str | Path, truth_path: str | Path, sensor: Sensor
 ) -> dict[str, float]:
-    """SAM, ERGAS, Q2n, SCC and PSNR of a fused raster, where both have data.
+    """SAM, ERGAS, Q2n, SCC and PSNR of a fused raster by a true one, where both have data.
 
-    Args:
-        fused_path: The sensor's bands in digital numbers, whole or not.
-        truth_path: The same ground on the same grid.
-        sensor: What took the images.
+    The fused one's digital numbers may be whole or not.
 
     Raises:
         DataError: A file cannot be used, or the two do not lie on one grid.
@@ -44,16 +41,11 @@ def measure_against_truth(
 def measure_against_pair(
     fused_path: str | Path, ms_path: str | Path, pan_path: str | Path, sensor: Sensor
 ) -> dict[str, float]:
-    """D_lambda, D_s and HQNR of a fused raster, where all three have data.
-
-    Args:
-        fused_path: The sensor's bands in digital numbers, on PAN's grid over common ground.
-        ms_path: MS that it was made of.
-        pan_path: PAN that it was made of.
-        sensor: What took the images.
+    """D_lambda, D_s and HQNR of a raster fused of MS and PAN, where all three have data.
 
     Raises:
-        DataError: A file cannot be used, or the fused one lies elsewhere.
+        DataError: A file cannot be used, or the fused one does not lie on PAN's grid over common
+            ground.
     """
     with (
         Pair(ms_path, pan_path, sensor, resample=True) as pair,

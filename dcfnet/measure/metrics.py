@@ -98,11 +98,8 @@ def ergas(gt: np.ndarray, fused: np.ndarray, ratio: int = 4) -> float:
         Per cent of the bands' means, scaled by 1/ratio; 0 is best. Infinite where a band of the
         truth is zero everywhere and the fused one is not, NaN where both are.
     """
-    gt, fused = _pair(gt, fused)
-    value = error_relative_global_dimensionless_synthesis(
-        torch.from_numpy(fused)[None], torch.from_numpy(gt)[None], ratio=ratio
-    )
-    return float(value)
+    truth, found = (torch.from_numpy(image)[None] for image in _pair(gt, fused))
+    return float(error_relative_global_dimensionless_synthesis(found, truth, ratio=ratio))
 
 
 def psnr(gt: np.ndarray, fused: np.ndarray, max_value: float = 2047) -> float:
@@ -152,13 +149,9 @@ def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return x * y
     p, q = x[..., : n // 2], x[..., n // 2 :]
     r, t = y[..., : n // 2], y[..., n // 2 :]
-    return np.concatenate(
-        [
-            _product(p, r) - _product(_conjugate(t), q),
-            _product(t, p) + _product(q, _conjugate(r)),
-        ],
-        axis=-1,
-    )
+    first = _product(p, r) - _product(_conjugate(t), q)
+    second = _product(t, p) + _product(q, _conjugate(r))
+    return np.concatenate([first, second], axis=-1)
 
 
 def _norm2(z: np.ndarray) -> np.ndarray:
@@ -257,10 +250,8 @@ def _mean_q(bands: np.ndarray, pan: np.ndarray) -> np.ndarray:
         # Blocks without data have no quality; flat blocks are compared by their means alone.
         data = luminance_norm > 0
         luminance = 2 * m1[data] * m2[data] / luminance_norm[data]
-        contrast = np.divide(
-            2 * cov[data], contrast_norm[data],
-            out=np.ones(data.sum()), where=contrast_norm[data] > 0,
-        )  # fmt: skip
+        one, seen = np.ones(data.sum()), contrast_norm[data]
+        contrast = np.divide(2 * cov[data], seen, out=one, where=seen > 0)
         means.append((luminance * contrast).mean() if data.any() else np.nan)
     return np.array(means)
 
@@ -309,13 +300,10 @@ def _without_truth(
 
 
 def evaluate(sample: Sample, fused: np.ndarray, *, masked: bool = False) -> dict[str, float]:
-    """All metrics that the sample allows.
+    """All metrics of a fused image (C, H, W) that the sample allows.
 
-    Args:
-        sample: With its truth, or at full resolution.
-        fused: Fused image of it, (C, H, W), digital numbers.
-        masked: Count pixels with data alone, by the sample's mask; of blocks those with data
-            everywhere. Otherwise everything counts but where a metric says so.
+    Where ``masked``, pixels with data alone count, by the sample's mask, and of blocks those with
+    data everywhere. Otherwise everything counts but where a metric says so.
 
     Returns:
         With a truth ``sam`` (degrees), ``ergas``, ``q2n``, ``scc`` and ``psnr`` (dB); without one
@@ -379,12 +367,8 @@ def shift(reference: np.ndarray, image: np.ndarray, margin: int = 16) -> tuple[f
 
     The displacement d is the least-squares solution of
     ``reference - a - b image = d . gradient(reference)``, with a brightness a and contrast b of
-    its own; good for shifts well below the size of what is seen (Lucas and Kanade, 1981).
-
-    Args:
-        reference: (H, W).
-        image: (H, W), similarly sharp.
-        margin: Pixels at the borders that do not count.
+    its own; good for shifts well below the size of what is seen (Lucas and Kanade, 1981). Both are
+    (H, W) and similarly sharp; within the margin along the borders nothing counts.
 
     Returns:
         Rows (down is positive) and columns (right is positive), in pixels.

@@ -31,14 +31,9 @@ OF_THE_CLAIMS = ("sam", "ergas", "q2n")
 
 
 def by_method(sample: Sample, images: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Every metric of every image, over the whole of it.
+    """Every metric (`dcfnet.measure.metrics.evaluate`) of fused images by method, a row for each.
 
-    Args:
-        sample: With its truth, or at full resolution, see `dcfnet.measure.metrics.evaluate`.
-        images: Method to its fused image, (C, H, W) in digital numbers.
-
-    Returns:
-        A row for each method, columns named as in `METRICS`.
+    Images are (C, H, W) in digital numbers; columns are named as in `METRICS`.
     """
     rows = {name: metrics.evaluate(sample, image) for name, image in images.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -67,14 +62,7 @@ def headed(style: Styler, caption: str = "") -> Styler:
 
 
 def shown(table: pd.DataFrame, caption: str = "", form: str = "{:.2f}", **columns: str) -> Styler:
-    """A table of numbers to look at.
-
-    Args:
-        table: The numbers.
-        caption: What they are, with their unit.
-        form: How they are written.
-        columns: The same for single columns, by name.
-    """
+    """A table of numbers to look at, in one form, or single columns in another by their name."""
     forms = {name: columns.get(str(name), form) for name in table}
     return headed(table.style.format(forms), caption)
 
@@ -85,14 +73,10 @@ def by_block(
     judges: Mapping[str, metrics.Judge] | None = None,
     size: int = 64,
 ) -> pd.DataFrame:
-    """Metrics in every whole block of a sample.
+    """Metrics in every whole block of a sample with truth, but those with pixels without data.
 
-    Args:
-        sample: With its truth.
-        images: Method to its fused image, (C, H, W).
-        judges: Name to what is called with the truth and the image of a block, (C, size, size)
-            each; SAM, ERGAS, Q2n, SCC and PSNR unless given.
-        size: Side of the blocks in pixels. Blocks with pixels without data are left out.
+    Judges, by name, are called with the truth and the image of a block, (C, size, size) each; they
+    are SAM, ERGAS, Q2n, SCC and PSNR unless given.
 
     Returns:
         A row for each block, its index the block's ``row`` and ``column``; the columns are
@@ -142,14 +126,9 @@ def paired_difference(
     """The mean of ``first - second`` over units, and the interval that 95 % of resamples give.
 
     Without ``groups``, units are resampled as if they were independent. Neighbouring blocks
-    resemble one another, so that interval is rather too narrow than too wide. With ``groups``,
-    units of one group are drawn together, for example the blocks of one row, or those of one
-    training: what they share then counts once.
-
-    Args:
-        first: A number per unit, for example per block.
-        second: The same units, another method.
-        groups: A number per unit; units with the same number are one group.
+    resemble one another, so that interval is rather too narrow than too wide. With a number for
+    each unit, those of one number are drawn together, for example the blocks of one row, or those
+    of one training: what they share then counts once.
 
     Returns:
         Mean difference, lower and upper end. All three are the mean where there is one group.
@@ -181,12 +160,9 @@ def paired_difference(
 
 
 def styled_differences(blocks: pd.DataFrame, method: str, caption: str = "") -> Styler:
-    """Means over blocks with their spread, and how far a method is from each of the others.
+    """Means of `by_block` with their spread, and how far a method is from each of the others.
 
-    Args:
-        blocks: From `by_block`; blocks of one row are resampled together.
-        method: The method whose difference to each of the others is shown.
-        caption: What was measured, in a line.
+    Blocks of one row are resampled together.
     """
     groups = blocks.index.get_level_values("row")
     cells: dict[str, dict[str, str]] = {}
@@ -208,11 +184,7 @@ def styled_differences(blocks: pd.DataFrame, method: str, caption: str = "") -> 
 
 
 def standing(table: pd.DataFrame, method: str) -> str:
-    """Whether a method is the best of a table: which others are ahead of it, and by how much.
-
-    Args:
-        table: From `by_method`, with a row of that name.
-        method: The method in question.
+    """Whether a method is the best of `by_method`: who is ahead of it, and by how much.
 
     Returns:
         A line that says whether it is the best in all of `OF_THE_CLAIMS`, and one for each of them.
@@ -231,11 +203,8 @@ def standing(table: pd.DataFrame, method: str) -> str:
             text += f"best, {-gaps.iloc[0]:.4f} ahead of {gaps.index[0]}"
         lines.append(text + ".")
     names = ", ".join(METRICS[m][0].split(" ")[0] for m in OF_THE_CLAIMS)
-    first = (
-        f"{method} is not the best in {', '.join(lost)}." if lost
-        else f"{method} is the best in all of {names}."
-    )  # fmt: skip
-    return "\n".join([first, *lines])
+    first = f"not the best in {', '.join(lost)}" if lost else f"the best in all of {names}"
+    return "\n".join([f"{method} is {first}.", *lines])
 
 
 def with_lower_loss(
@@ -244,12 +213,8 @@ def with_lower_loss(
     """Whether a method has better results than those whose training loss lies above its own.
 
     The verdict is *supported* if it is better in every comparison, *not supported* if it is in at
-    most half of them, else *mixed*; *cannot be tested here* if no other loss lies above.
-
-    Args:
-        losses: Method to training loss; others in the table do not take part.
-        table: From `by_method`.
-        method: The method in question.
+    most half of them, else *mixed*; *cannot be tested here* if no other loss lies above. Methods
+    of the table (`by_method`) without a loss do not take part.
 
     Returns:
         The verdict, and for each comparison the other method, the metric out of `OF_THE_CLAIMS`,

@@ -72,11 +72,7 @@ def as_used(model: nn.Module) -> Iterator[None]:
 
 
 def require_bands(model: PansharpeningNetwork, sensor: Sensor, instead: str = "") -> None:
-    """Requires a network for a sensor's number of bands; says what to pass instead.
-
-    Raises:
-        DataError: It is for another one.
-    """
+    """Requires a network for a sensor's number of bands; a `DataError` says what to pass."""
     if model.bands != sensor.n_bands:
         raise DataError(
             f"the network is for {model.bands} bands, {sensor.title} has {sensor.n_bands}: pass "
@@ -85,11 +81,7 @@ def require_bands(model: PansharpeningNetwork, sensor: Sensor, instead: str = ""
 
 
 def check_inputs(pan: Tensor, ms: Tensor, lms: Tensor, bands: int) -> None:
-    """Checks that the three images belong together.
-
-    Raises:
-        DataError: A shape is not the one that `PansharpeningNetwork` asks for.
-    """
+    """Checks that the three images have the shapes that `PansharpeningNetwork` asks for."""
     if pan.ndim != 4 or pan.shape[1] != 1:
         raise DataError(f"pan must have shape (B, 1, H, W), got {tuple(pan.shape)}")
     batch, _, height, width = pan.shape

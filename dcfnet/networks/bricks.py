@@ -6,6 +6,7 @@ in place, so a hook sees a value that stays. `dcfnet.networks.dcfnet` puts them 
 """
 
 import functools
+import itertools
 from collections import OrderedDict
 from collections.abc import Collection
 
@@ -169,9 +170,7 @@ class PCFT(nn.Module):
 class FirstPCFT(PCFT):
     """The first pyramid cross feature transfer: makes branch 1 from stage 1 and the MS image."""
 
-    def __init__(
-        self, inputs: int, outputs: int, bands: int, crossing: bool = True, plain: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, bands: int, crossing: bool, plain: bool) -> None:
         super().__init__(crossing, plain)
         self.down = ConvNorm(inputs, outputs, stride=2)
         if self.crossing:
@@ -194,11 +193,7 @@ class SecondPCFT(PCFT):
     """
 
     def __init__(
-        self,
-        channels: tuple[int, int, int],
-        bands: int,
-        crossing: bool = True,
-        plain: bool = False,
+        self, channels: tuple[int, int, int], bands: int, crossing: bool, plain: bool
     ) -> None:
         super().__init__(crossing, plain)
         self.down1 = ConvNorm(channels[1], channels[2], stride=2)
@@ -258,15 +253,14 @@ class DynamicFusion(nn.Module):
         self.weight = nn.Parameter(torch.ones(n + 1, n + 1))
         self.transfers = nn.ModuleDict()
         present = torch.ones(n + 1, n + 1)
-        for target in range(n):
-            for source in range(n):
-                name = f"{source}_to_{target}"
-                if name in without:
-                    present[target, source] = 0
-                elif source == target:
-                    self.transfers[name] = Keep()
-                else:
-                    self.transfers[name] = Transfer(source, target, channels)
+        for target, source in itertools.product(range(n), repeat=2):
+            name = f"{source}_to_{target}"
+            if name in without:
+                present[target, source] = 0
+            elif source == target:
+                self.transfers[name] = Keep()
+            else:
+                self.transfers[name] = Transfer(source, target, channels)
         self.register_buffer("present", present, persistent=False)
         self.fused = nn.ModuleList(nn.ReLU() for _ in range(n))
 

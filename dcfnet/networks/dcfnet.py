@@ -146,19 +146,10 @@ class DCFNet(PansharpeningNetwork):
         return {name: value for name, value in asdict(self.config).items() if name != "bands"}
 
     def forward(self, pan: Tensor, ms: Tensor, lms: Tensor) -> Tensor:
-        """Fuses PAN and MS.
+        """Fuses PAN and MS; shapes as in `PansharpeningNetwork`.
 
-        Args:
-            pan: (B, 1, H, W), digital numbers divided by the sensor's maximum, as all three.
-            ms: (B, C, ceil(H/4), ceil(W/4)).
-            lms: (B, C, H, W), ``ms`` interpolated to PAN's grid.
-
-        Returns:
-            The fused image, (B, C, H, W). Where H or W is not a multiple of 4 the inputs are
-            padded by repeating their border, and the result is cropped.
-
-        Raises:
-            DataError: The shapes do not belong together.
+        Where H or W is not a multiple of 4 the inputs are padded by repeating their border, and
+        the result is cropped.
         """
         height, width = pan.shape[-2:]
         pan, ms, lms = pad_inputs(pan, ms, lms, self.bands)

@@ -14,10 +14,6 @@ def fuse(model: PansharpeningNetwork, sample: Sample) -> np.ndarray:
     Runs where the network is, in eval mode and without gradients; the network's own mode is
     restored. Memory grows with the image: `dcfnet.fuse_scene` takes any size.
 
-    Args:
-        model: Any network of this package, with as many bands as the sample.
-        sample: Its ``pan``, ``ms`` and ``lms`` are used.
-
     Returns:
         (C, H, W) float32 in digital numbers, neither rounded nor clipped.
 

@@ -52,12 +52,8 @@ def list_parts(
 ) -> dict[str, Part]:
     """All parts of a DCFNet by dotted name, in order of use.
 
-    Args:
-        bands: C, the number of MS bands.
-        stem: Channels after the stem.
-        trunk: Channels of stage 1.
-        k: Channels of the three branches.
-        without: What the network was built without, see `DCFNetConfig`.
+    It is told by its bands, the channels of stem, stage 1 (``trunk``) and the three branches
+    (``k``), and what it was built without.
     """
     found = [
         Part("stem", "stem", "trunk", stem),
@@ -124,16 +120,9 @@ def _fusion(stage: int, k: tuple[int, int, int], without: Collection[str]) -> It
                 label += " itself"
             else:
                 label += f" to branch {i}"
-                yield Part(
-                    name=f"{name}.last.conv",
-                    label=f"{label}, last convolution",
-                    kind="last convolution",
-                    channels=k[i],
-                    scale=2 ** max(i, j),  # an interpolation is still to come
-                    stage=stage,
-                    target=i,
-                    source=j,
-                )
+                last, what = f"{name}.last.conv", f"{label}, last convolution"
+                scale = 2 ** max(i, j)  # an interpolation is still to come
+                yield Part(last, what, "last convolution", k[i], scale, stage, i, j)
                 label += ", as it arrives"
             yield Part(name, label, "transfer", k[i], 2**i, stage, i, j)
         name, label = f"stage{stage}.fusion.fused.{i}", f"stage {stage}, fused branch {i}"

@@ -1,11 +1,10 @@
 """A trained network for another sensor: its first and last layers, taken over by wavelength."""
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dcfnet.imagery.sensors import Sensor
 from dcfnet.networks.base import PansharpeningNetwork, require_bands
@@ -20,11 +19,6 @@ def rebanded(model: PansharpeningNetwork, source: Sensor, target: Sensor) -> Pan
     of eight bands, or bands in another order, start from what was learnt on all: ``new(pan, ms,
     lms)`` is ``old(pan, ms[near], lms[near])[made]``, up to PanNet's first layer, which mixes
     bands before it has read them. `dcfnet.adapt` does the rest.
-
-    Args:
-        model: A trained network for the source's bands; it stays as it is.
-        source: The sensor that it was trained for.
-        target: The sensor that it shall be used for.
 
     Raises:
         DataError: The network is for another number of bands than the source has.
@@ -41,34 +35,26 @@ def rebanded(model: PansharpeningNetwork, source: Sensor, target: Sensor) -> Pan
         for name, part in model.named_modules()
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))
     }
+    order = -1 if model.pan_first else 1
     state = {}
     for name, values in model.state_dict().items():
         for axis, (size, more) in enumerate(zip(values.shape, wider[name].shape, strict=True)):
             if size == more:  # no axis of bands
                 continue
-            pan = size - model.bands
-            bands, beside = _parted(values.movedim(axis, 0), pan, model.pan_first)
+            lengths = (model.bands, size - model.bands)[::order]  # of bands, and of PAN if any
+            bands, beside = values.movedim(axis, 0).split(lengths)[::order]
             if axis == reading.get(name):
                 empty = bands.new_zeros((target.n_bands, *bands.shape[1:]))
                 bands = empty.index_add(0, torch.tensor(near), bands)
             else:
                 bands = bands[made]
-            both = (beside, bands) if model.pan_first else (bands, beside)
-            values = torch.cat(both).movedim(0, axis)
+            values = torch.cat((bands, beside)[::order]).movedim(0, axis)
         state[name] = values.contiguous()
     new.load_state_dict(state)
     return new.train(model.training)
 
 
-def _parted(values: Tensor, pan: int, pan_first: bool) -> tuple[Tensor, Tensor]:
-    """What belongs to bands along the first axis, and what to PAN beside them, if anything."""
-    if pan_first:
-        return values[pan:], values[:pan]
-    return values[: len(values) - pan], values[len(values) - pan :]
-
-
 def _nearest(of: Sensor, among: Sensor) -> list[int]:
     """For each band of one sensor, which band of another is nearest in wavelength."""
     distance = np.abs(np.subtract.outer(of.centres, among.centres))
-    nearest: Sequence[int] = distance.argmin(axis=1).tolist()
-    return list(nearest)
+    return [int(band) for band in distance.argmin(axis=1)]

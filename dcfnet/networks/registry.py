@@ -14,24 +14,16 @@ NETWORKS: dict[str, type[PansharpeningNetwork]] = {
 
 
 def network_class(name: str) -> type[PansharpeningNetwork]:
-    """The class of the network of that name.
-
-    Raises:
-        ValueError: No network has that name.
-    """
+    """The class of the network of that name; a `ValueError` if there is none."""
     if name not in NETWORKS:
         raise ValueError(unknown("network", name, NETWORKS))
     return NETWORKS[name]
 
 
 def build_network(name: str, bands: int = 8, **options: Any) -> PansharpeningNetwork:
-    """A network with fresh weights, in training mode.
+    """A network with fresh weights, one of `NETWORKS`, in training mode.
 
-    Args:
-        name: One of ``"dcfnet"``, ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"``,
-            ``"fusionnet"``.
-        bands: C, the number of MS bands.
-        options: For ``"dcfnet"`` what `DCFNetConfig` takes; the others have none.
+    The options of ``"dcfnet"`` are what `DCFNetConfig` takes; the others have none.
 
     Raises:
         ValueError: No network has that name, or a value is out of its range.

@@ -25,12 +25,8 @@ def save_weights(
 ) -> None:
     """Writes a network as safetensors, with what `load_weights` needs to build it again.
 
-    The file gets its name once it is complete: a run that is interrupted leaves the old one.
-
-    Args:
-        model: A network of this package.
-        path: The file to write; its folder is made if need be.
-        metadata: More to keep in the file's header, beside ``network``, ``bands``, ``options``.
+    The file gets its name once it is complete: a run that is interrupted leaves the old one. Its
+    header keeps the metadata beside ``network``, ``bands`` and ``options``.
 
     Raises:
         ValueError: The network is a copy for inference, which cannot be built again.
@@ -111,10 +107,8 @@ def _require_sound(state: Mapping[str, Tensor], path: Path) -> None:
 def load_trained(name: str, directory: str | Path | None = None) -> PansharpeningNetwork:
     """The network of a training run, with the weights of its optimal epoch, in eval mode.
 
-    Args:
-        name: Name of the run, that is of its folder, for example ``"dcfnet"`` or, within another
-            folder, ``"dcfnet/fold1"``.
-        directory: The folder of all runs, ``data/runs`` unless given.
+    A run has the name of its folder in ``data/runs``, or in another directory: ``"dcfnet"`` or, in
+    a folder within, ``"dcfnet/fold1"``.
 
     Raises:
         DataError: There is no such run, or its weights cannot be read.
@@ -279,8 +273,7 @@ def _difference(
 def load_released_folder() -> dict[str, PansharpeningNetwork]:
     """All released WorldView-3 networks of the folder $DCFNET_RELEASED_WEIGHTS, in eval mode.
 
-    Returns:
-        "PNN, released" and so on to the network; nothing where there is no folder.
+    They are named "PNN, released" and so on; where there is no folder there are none.
     """
     folder = os.environ.get("DCFNET_RELEASED_WEIGHTS")
     files = sorted(Path(folder).glob("*.pth")) if folder else []

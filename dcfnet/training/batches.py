@@ -29,14 +29,7 @@ class BatchOrder(Sampler[list[tuple[int, int, float]]]):
 
     The order depends on seed and epoch alone, not on the number of processes: they divide each
     batch of ``batch_size`` patches among themselves, and each divides its share into
-    ``accumulate`` parts.
-
-    Args:
-        patches: How many there are.
-        plan: Its batches, seed, augmentation and exposure. The last patches that fill no batch sit
-            the epoch out.
-        rank: Which of the processes this is.
-        processes: How many there are.
+    ``accumulate`` parts. The last patches that fill no batch sit the epoch out.
 
     Attributes:
         epoch, first: Which epoch it is, and how many of its steps are left out.
@@ -109,10 +102,7 @@ def symmetry(patch: Batch, number: int) -> Batch:
 def expose(patch: Batch, factor: float) -> Batch:
     """A patch as if the sun had been that much brighter, up to where the sensor would saturate.
 
-    Args:
-        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each, in [0, 1].
-        factor: All images are multiplied by it, or by the largest one that keeps ``pan`` and
-            ``gt`` within [0, 1].
+    All images are multiplied by the factor, or the largest that keeps ``pan`` and ``gt`` in [0, 1].
     """
     brightest = max(patch["pan"].max().item(), patch["gt"].max().item())
     factor = min(factor, 1 / brightest) if brightest > 0 else factor

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dcfnet.errors import DataError, RunError
@@ -25,12 +25,8 @@ from dcfnet.training.runs import RunFolder, describe_data, read_run, versions
 class State:
     """What is trained and how far it is: all that is needed to go on.
 
-    Args:
-        model: On the device of the training.
-        plan: Its settings.
-
     Attributes:
-        model, adam: The weights as they are, and their optimiser.
+        model, adam: The weights as they are, on the device of the training, and their optimiser.
         average: The moving average of the weights, if the plan asks for one.
         best: A copy of the network with the weights of the best epoch; None before the first.
         history: The epochs that are done.
@@ -113,14 +109,9 @@ def settings(
 
 @dataclass
 class Keeper:
-    """Keeps a run in its folder. Every process has a keeper; the main process's one writes.
+    """Keeps a run in its folder, if any. Every process has a keeper; the main process's one writes.
 
     Attributes:
-        folder: None leaves no files.
-        state: What is kept.
-        plan: What it is trained by.
-        settings: From `settings`.
-        accelerator: Says which process this is.
         compiled: Whether the network is compiled, for the record.
         last_save: When the checkpoint was last replaced, on the monotonic clock.
     """
@@ -139,7 +130,10 @@ class Keeper:
         if not all(torch.isfinite(p).all() for p in state.model.parameters()):
             epoch = len(state.history) + 1
             raise self.not_finite(f"a weight is not finite at epoch {epoch}, batch {state.step}")
-        random = gather_object([_random_state(self.accelerator.device)])
+        state_of = {"cpu": torch.get_rng_state()}
+        if (device := self.accelerator.device).type == "cuda":
+            state_of["cuda"] = torch.cuda.get_rng_state(device)
+        random = gather_object([state_of])
         self.last_save = time.monotonic()
         if self.folder and self.accelerator.is_main_process:
             state.count_time()
@@ -206,7 +200,10 @@ class Keeper:
             _require_same(saved["settings"], self.settings, folder.path)
             self.state.take_up(saved)
             if (rank := self.accelerator.process_index) < len(saved["random"]):
-                _set_random_state(saved["random"][rank], self.accelerator.device)
+                random, device = saved["random"][rank], self.accelerator.device
+                torch.set_rng_state(random["cpu"])
+                if device.type == "cuda" and "cuda" in random:
+                    torch.cuda.set_rng_state(random["cuda"], device)
         except (DataError, RunError):
             raise
         except (
@@ -253,16 +250,3 @@ def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> Non
             f"the run in {path} cannot go on with other settings ({list_of}): pass the same, or "
             "choose another run_dir"
         )
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

@@ -98,25 +98,19 @@ def train(
     elif width is not None or direct:
         raise ValueError("--width and --direct are options of DCFNet alone")
     patches = PatchDataset(train or data_file("train"), get_sensor(sensor) if sensor else None)
+    held_back = PatchDataset(valid or data_file("valid"), patches.sensor)
     folder = run_dir or Path("runs") / network
     torch.manual_seed(plan.seed)
+    if weights:
+        model = load_network(network, weights, None, patches.sensor)
+    else:
+        model = build_network(network, patches.sensor.n_bands, **options)
     shown = sys.stderr.isatty()
     history = fit(
-        load_network(network, weights, None, patches.sensor)
-        if weights
-        else build_network(network, patches.sensor.n_bands, **options),
-        patches,
-        PatchDataset(valid or data_file("valid"), patches.sensor),
-        plan,
-        run_dir=folder,
-        resume="best" if from_best else resume,
-        max_seconds=max_seconds,
-        device=device,
-        workers=workers,
-        compile=compile,
-        progress=shown,
-        on_epoch=None if shown else print_epoch,
-    )
+        model, patches, held_back, plan, run_dir=folder, resume="best" if from_best else resume,
+        max_seconds=max_seconds, device=device, workers=workers, compile=compile,
+        progress=shown, on_epoch=None if shown else print_epoch,
+    )  # fmt: skip
     best = history.best_epoch()
     if best is not None:
         row = history.rows[best - 1]
@@ -180,12 +174,27 @@ def evaluate(
         device: auto: a GPU if there is one.
         json: Print JSON, all digits; null where there is nothing to measure.
     """
+    import torch
+
+    from dcfnet.imagery.building import data_file
+    from dcfnet.imagery.pancollection import PatchDataset
+    from dcfnet.training.evaluate import evaluate_network, evaluate_without_truth
+
     if bool(network) == bool(fused):
         raise ValueError("name a network to measure, or a fused GeoTIFF with --fused")
     if fused:
         title, values = str(fused), _measure_file(fused, truth, ms, pan, sensor)
     else:
-        title, values = _measure_network(network, weights, released, data, split, sensor, device)
+        patches = PatchDataset(data or data_file(split), get_sensor(sensor) if sensor else None)
+        model = load_network(network, weights, released, patches.sensor)
+        if device == "auto" and torch.cuda.is_available():
+            model.cuda()
+        if "gt" in patches.keys:
+            values = evaluate_network(model, patches, full=True)
+        else:
+            values = evaluate_without_truth(model, patches)
+        title = f"{model.title} on {len(patches)} patches of {patches.path}"
+        values = {"patches": len(patches), **values}
     if json:
         known = {k: v if math.isfinite(v) else None for k, v in values.items()}
         print(dumps(known, allow_nan=False))
@@ -196,33 +205,6 @@ def evaluate(
         if name != "patches":
             digits = f"{value:.3e}" if name == "loss" else f"{value:.4f}"
             print(f"{name:>8}  {digits if math.isfinite(value) else value}{units.get(name, '')}")
-
-
-def _measure_network(
-    network: str | None,
-    weights: Path | None,
-    released: Path | None,
-    data: Path | None,
-    split: Split,
-    sensor: str | None,
-    device: str,
-) -> tuple[str, dict[str, float]]:
-    import torch
-
-    from dcfnet.imagery.building import data_file
-    from dcfnet.imagery.pancollection import PatchDataset
-    from dcfnet.training.evaluate import evaluate_network, evaluate_without_truth
-
-    patches = PatchDataset(data or data_file(split), get_sensor(sensor) if sensor else None)
-    model = load_network(network, weights, released, patches.sensor)
-    if device == "auto" and torch.cuda.is_available():
-        model.cuda()
-    if "gt" in patches.keys:
-        values = evaluate_network(model, patches, full=True)
-    else:
-        values = evaluate_without_truth(model, patches)
-    title = f"{model.title} on {len(patches)} patches of {patches.path}"
-    return title, {"patches": len(patches), **values}
 
 
 def _measure_file(
@@ -306,13 +288,9 @@ def experiment(
         return 0
     shown = sys.stderr.isatty()
     stopped = carry_out(
-        names,
-        max_seconds=max_seconds,
-        device=device,
-        workers=workers,
-        progress=shown,
+        names, max_seconds=max_seconds, device=device, workers=workers, progress=shown,
         on_epoch=None if shown else lambda name, history: print_epoch(history, name),
-    )
+    )  # fmt: skip
     if stopped:
         print(f"stopped by {stopped}; the same command goes on")
     return {"SIGINT": 130, "SIGTERM": 143}.get(stopped, 0)

@@ -29,15 +29,11 @@ class _OfBatch(nn.Module):
 
 
 def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
-    """Set the statistics of batch normalisation to those of some training batches.
+    """Set the statistics of batch normalisation to those of some training batches, say two dozen.
 
     During training each batch is normalised by its own statistics, and running averages are kept
     for later. With momentum 0.01 they are means over the last hundred steps, of activations made
     by weights that are gone. After this call they belong to the weights as they are.
-
-    Args:
-        model: Any network; one without batch normalisation is left as it is.
-        batches: Batches of training patches, two dozen will do.
     """
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         update_bn(batches, _OfBatch(model))
@@ -45,21 +41,11 @@ def recompute_norms(model: nn.Module, batches: Iterable[Batch]) -> None:
 
 @torch.no_grad()
 def evaluate_network(
-    model: nn.Module,
-    data: Patches,
-    sensor: Sensor | None = None,
-    *,
-    batch_size: int = 32,
-    full: bool = False,
+    model: nn.Module, data: Patches, *, batch_size: int = 32, full: bool = False
 ) -> dict[str, float]:
-    """Measure a network on patches with truth, in eval mode and float32.
+    """Measure a network on patches with truth, on its device, in eval mode and float32.
 
-    Args:
-        model: Called as ``model(pan, ms, lms)``, on the device where it is.
-        data: Patches with truth; `dcfnet.imagery.patches.PatchDataset` or the like.
-        sensor: Gives the largest digital number and the ratio; that of the data, else WorldView-3.
-        batch_size: Patches per forward pass.
-        full: Also Q2n and SCC, which take longer.
+    The sensor is that of the data, else WorldView-3.
 
     Returns:
         ``loss``, the mean squared error on [0, 1], and the means over patches of ``sam``
@@ -70,7 +56,7 @@ def evaluate_network(
         DataError: There are no patches, or they have no truth.
     """
     check_patches(data=data)
-    taken_by: Sensor = sensor or getattr(data, "sensor", None) or WV3
+    taken_by: Sensor = getattr(data, "sensor", WV3)
     judges, top = metrics.judges(taken_by), taken_by.max_value
     if not full:
         del judges["q2n"], judges["scc"]
@@ -93,11 +79,7 @@ def evaluate_network(
 
 @torch.no_grad()
 def evaluate_without_truth(model: nn.Module, data: Patches) -> dict[str, float]:
-    """Measure a network on patches at full resolution, which have no truth.
-
-    Args:
-        model: Called as ``model(pan, ms, lms)``, on the device where it is.
-        data: Patches, of 32 pixels or more.
+    """Measure a network on patches at full resolution, which have no truth, of 32 pixels or more.
 
     Returns:
         ``d_lambda``, ``d_s`` and ``hqnr``: means over the patches with data.

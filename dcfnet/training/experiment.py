@@ -40,13 +40,8 @@ def carry_out(
     """Begin runs or go on with them, one after the other; those that are finished are left alone.
 
     Where a checkpoint is gone, as none is in git, a run goes on from its best weights. Learning
-    rates and data files that are missing are made.
-
-    Args:
-        names: Of runs, from `select`.
-        max_seconds: Stop after so many seconds, in all.
-        on_epoch: Called with the name of a run and its history after every epoch.
-        call: More for `fit`: ``device``, ``workers``, ``progress``.
+    rates and data files that are missing are made. Beside ``max_seconds``, which counts in all,
+    ``call`` has more for `fit`: ``device``, ``workers``, ``progress``.
 
     Returns:
         Why it ended early, as `History.stopped` says it, or ``""``.
@@ -57,7 +52,10 @@ def carry_out(
     ends = None if max_seconds is None else time.monotonic() + max_seconds
     table, refused = trials(), []
     for name in names:
-        for each in (*_rates_to_try(table[name]), name):
+        network = table[name].network
+        wanting = table[name].rate_chosen and network not in _chosen_rates()
+        first = [f"rates/{network}-{lr:g}" for lr in RATES] if wanting else []
+        for each in (*first, name):
             trial = _with_rate(table[each], _chosen_rates())
             left = None if ends is None else ends - time.monotonic()
             try:
@@ -86,16 +84,12 @@ def _train(
         if _finished(record := _record(folder)):
             history = replace(History.read(folder / "history.csv"), stopped=record["stopped"])
         else:
+            model = fresh(trial.network, trial.plan.seed, **trial.options)
             history = fit(
-                fresh(trial.network, trial.plan.seed, **trial.options),
-                *_patches(trial),
-                trial.plan,
-                run_dir=folder,
-                resume="best",
+                model, *_patches(trial), trial.plan, run_dir=folder, resume="best",
                 max_seconds=max_seconds,
-                on_epoch=on_epoch and (lambda history: on_epoch(name, history)),
-                **call,
-            )
+                on_epoch=on_epoch and (lambda history: on_epoch(name, history)), **call,
+            )  # fmt: skip
     except FloatingPointError:
         if not name.startswith("rates/"):
             raise
@@ -220,12 +214,6 @@ def _chosen_rates() -> dict[str, float]:
         if len(losses) == len(RATES):
             chosen[network] = min(losses, key=lambda lr: float(losses[lr]))
     return chosen
-
-
-def _rates_to_try(trial: Trial) -> list[str]:
-    if not trial.rate_chosen or trial.network in _chosen_rates():
-        return []
-    return [f"rates/{trial.network}-{lr:g}" for lr in RATES]
 
 
 def _with_rate(trial: Trial, rates: Mapping[str, float]) -> Trial:

@@ -306,10 +306,8 @@ def _check(train: Patches, valid: Patches, plan: Plan) -> None:
 
 def _compiled(model: nn.Module, device: torch.device) -> nn.Module:
     if reason := can_compile(device):
-        warnings.warn(
-            f"torch.compile does not work here, training goes on without it ({reason})",
-            stacklevel=3,
-        )
+        said = f"torch.compile does not work here, training goes on without it ({reason})"
+        warnings.warn(said, stacklevel=3)
         return model
     compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
     return compiled

@@ -19,13 +19,7 @@ from dcfnet.errors import unknown
 
 
 def accelerator_for(device: str, precision: str, accumulate: int) -> Accelerator:
-    """Accelerate's view of the machine: device, processes, precision.
-
-    Args:
-        device: ``"auto"`` or ``"cpu"``.
-        precision: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the device is made for it.
-        accumulate: Parts of a batch.
-    """
+    """Accelerate's view of the machine, for a device and two settings of a plan."""
     if device not in ("auto", "cpu"):
         raise ValueError(unknown("device", device, ("auto", "cpu")))
     # Accelerate does not by itself let launched processes without GPUs work together.

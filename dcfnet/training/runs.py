@@ -31,14 +31,11 @@ from dcfnet.training.history import History
 
 
 class RunFolder:
-    """The folder of a run, held by one process at a time.
+    """The folder of a run, held by one process at a time; it is made if need be.
 
     ``checkpoint.pt`` alone is the truth: all that is needed to go on, in one file that is
     replaced as a whole. ``history.csv``, ``weights.safetensors`` and ``run.json`` follow from it
     and are written after it, so whatever interrupts a run, the next one puts them right.
-
-    Args:
-        path: The folder; it is made if need be.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -137,9 +134,8 @@ def describe_data(data: Any) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
-    packages = ("dcfnet", "torch", "accelerate", "numpy")
     found = {"python": platform.python_version()}
-    for package in packages:
+    for package in ("dcfnet", "torch", "accelerate", "numpy"):
         with contextlib.suppress(ModuleNotFoundError):  # PackageNotFoundError is one
             found[package] = version(package)
     return found
@@ -179,17 +175,13 @@ class Run:
 
 
 def read_run(name: str, directory: str | Path | None = None) -> Run:
-    """A training run by the name of its folder.
-
-    Args:
-        name: Name of the folder, for example ``"dcfnet"`` or ``"dcfnet/fold1"``.
-        directory: The folder of all runs, ``data/runs`` unless given.
+    """A training run by the name of its folder in ``data/runs``, or in another directory.
 
     Raises:
         DataError: There is no such run, or its files are damaged.
 
     Example:
-        >>> read_run("dcfnet").history.best_epoch()  # doctest: +SKIP
+        >>> read_run("dcfnet/fold1").history.best_epoch()  # doctest: +SKIP
         305
     """
     folder = (Path(directory) if directory is not None else data_dir() / "runs") / name
@@ -197,12 +189,8 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
     try:
         if not (folder / "run.json").is_file():
             raise ValueError("there is no file")
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        run = Run(history, record)
-        if type(run.steps_per_epoch) is not int or run.steps_per_epoch < 1:
-            raise ValueError("no steps")
-        if not isinstance(run.network, str) or not isinstance(record["settings"]["options"], dict):
-            raise ValueError("no network")
+        run = Run(history, json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        _ = run.network, run.steps_per_epoch  # says whether it is one
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise DataError(
             f"{folder / 'run.json'} is no record of a training run ({error}): copy the folder "

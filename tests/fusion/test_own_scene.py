@@ -56,9 +56,10 @@ def test_four_bands_go_through_every_command(town, tmp_path, capsys, monkeypatch
     train = ["train", "pnn", "--train", built / "train.h5", "--valid", built / "valid.h5"]
     train += ["--run-dir", run, "--epochs", 1, "--batch-size", 2, "--device", "cpu"]
     assert call(*train) == 0
-    assert call("evaluate", "pnn", "--weights", run / "weights.safetensors", "--data",
-                built / "test.h5", "--device", "cpu") == 0  # fmt: skip
-    assert "PNN on" in capsys.readouterr().out
+    of_test = ["evaluate", "pnn", "--data", built / "test.h5", "--device", "cpu"]
+    for weights in ([], ["--weights", run / "weights.safetensors"]):  # the book's are fitted
+        assert call(*of_test, *weights) == 0
+        assert "PNN on" in capsys.readouterr().out
 
     adapted, out = tmp_path / "adapted", tmp_path / "out.tif"
     assert call("adapt", *pair, adapted, "--network", "pnn") == 0  # of eight bands, by wavelength
@@ -269,5 +270,3 @@ def test_training_begins_with_given_weights(tmp_path, capsys, town):
     after = load_weights(tmp_path / "run" / "weights.safetensors")
     for one, other in zip(model.parameters(), after.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach(), other.detach())
-    assert call("train", "pannet", *given, *more) == 2
-    assert "holds a PNN, not pannet" in capsys.readouterr().err

@@ -16,12 +16,6 @@ from tests.benchmarks.bench_tiles import displacement
 from tests.support.tiles import Local, jobs
 
 
-@pytest.mark.parametrize("tile, overlap", [(64, 32), (0, 0), (64, -4)])
-def test_tiles_that_keep_nothing_are_refused(network, scene, tile, overlap):
-    with pytest.raises(ValueError, match="less than half"):
-        fuse_scene(network, scene, tile=tile, overlap=overlap)
-
-
 def test_tiles_through_ms_pixels_are_refused(network, scene):
     with pytest.raises(ValueError, match="multiples of 4"):
         fuse_scene(network, scene, tile=66)

@@ -3,23 +3,13 @@
 import numpy as np
 import pytest
 
-from dcfnet import WV3
-from dcfnet.imagery.wald import Sample
+from tests.support.patches import noise
 
 
 @pytest.fixture(scope="module")
 def sample():
-    """As large as Longmont, of noise, so that equal bits mean the same pixels."""
-    rng = np.random.default_rng(0)
-    size = 832
-    return Sample(
-        gt=rng.integers(1, 2048, (8, size, size), np.uint16),
-        ms=rng.integers(1, 2048, (8, size // 4, size // 4), np.uint16),
-        lms=rng.uniform(0, 2047, (8, size, size)).astype(np.float32),
-        pan=rng.integers(1, 2048, (size, size), np.uint16),
-        mask=np.ones((size, size), bool),
-        sensor=WV3,
-    )
+    """As large as Longmont."""
+    return noise(832, 832)
 
 
 @pytest.fixture

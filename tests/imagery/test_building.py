@@ -15,30 +15,10 @@ from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.patches import patch_windows
 
 
-def test_the_file_holds_the_sample_bit_for_bit(sample, tmp_path):
-    path = tmp_path / "test.h5"
-    windows = patch_windows(sample, "test")
-    write_h5(path, sample, windows)
-    check_h5(path, WV3)
-    with h5py.File(path) as file:
-        assert set(file) == {"gt", "ms", "lms", "pan"}
-        assert file["gt"].shape == (39, 8, 64, 64)
-        assert file["ms"].shape == (39, 8, 16, 16)
-        assert file["pan"].shape == (39, 1, 64, 64)
-        for i, window in enumerate(windows):
-            fine = (window.rows, window.cols)
-            coarse = tuple(slice(s.start // 4, s.stop // 4) for s in fine)
-            np.testing.assert_array_equal(file["gt"][i], sample.gt[:, *fine])
-            np.testing.assert_array_equal(file["ms"][i], sample.ms[:, *coarse])
-            np.testing.assert_array_equal(file["lms"][i], sample.lms[:, *fine])
-            np.testing.assert_array_equal(file["pan"][i, 0], sample.pan[fine])
-            assert file["lms"].dtype == np.float32
-
-
 def test_at_full_resolution_the_file_has_no_truth(sample, tmp_path):
     write_h5(tmp_path / "full.h5", replace(sample, gt=None), patch_windows(sample, "test")[:2])
     check_h5(tmp_path / "full.h5")
-    assert PatchDataset(tmp_path / "full.h5", WV3).keys == ("pan", "ms", "lms")
+    assert [*PatchDataset(tmp_path / "full.h5", WV3)[0]] == ["pan", "ms", "lms"]
 
 
 @pytest.mark.slow

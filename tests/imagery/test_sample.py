@@ -11,14 +11,10 @@ from dcfnet.imagery.tensors import as_digital_numbers
 def test_inputs_are_values_from_0_to_1_where_one_wants_them(sample):
     crop = sample.crop(slice(0, 64), slice(0, 32))
     pan, ms, lms = crop.inputs()
-    assert [tuple(x.shape) for x in (pan, ms, lms)] == [
-        (1, 1, 64, 32),
-        (1, 8, 16, 8),
-        (1, 8, 64, 32),
-    ]
-    assert (
-        pan.dtype == torch.float32 and crop.inputs(torch.ones(1).double())[0].dtype == torch.float64
-    )
+    shapes = [(1, 1, 64, 32), (1, 8, 16, 8), (1, 8, 64, 32)]
+    assert [tuple(x.shape) for x in (pan, ms, lms)] == shapes
+    doubled, *_ = crop.inputs(torch.ones(1).double())
+    assert (pan.dtype, doubled.dtype) == (torch.float32, torch.float64)
     assert torch.equal(crop.truth()[0], torch.from_numpy(crop.gt.astype(np.float32)) / 2047)
     assert np.array_equal(as_digital_numbers(ms[0], WV3).round(), crop.ms)
     with pytest.raises(DataError, match="no truth"):

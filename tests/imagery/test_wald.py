@@ -78,15 +78,6 @@ def test_a_ramp_keeps_its_phase():
     assert_allclose(exp_upsample(decimate(wave)), wave, atol=0.5)
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.floats(-3, 3), st.integers(0, 2**31))
-def test_interpolation_is_linear_and_shifts_with_its_input(h, w, factor, seed):
-    a, b = np.random.default_rng(seed).normal(size=(2, 1, 4 * h, 4 * w))
-    up = exp_upsample
-    assert_allclose(up(a + factor * b), up(a) + factor * up(b), atol=1e-9)
-    # Borders are circular, so a shift by one MS pixel is a shift by four.
-    assert_allclose(up(np.roll(a, 1, axis=-1)), np.roll(up(a), 4, axis=-1), atol=1e-9)
-
-
 def test_mtf_filter_continues_borders():
     image = np.ones((1, 30, 30))
     image[:, :, 15:] = 5
@@ -100,9 +91,7 @@ def test_reduce_resolution():
     pan = rng.integers(1, 2048, (4 * 42, 4 * 67), np.uint16)
     mask = np.ones((42, 67), bool)
     sample = reduce_resolution(Scene(ms=ms, pan=pan, sensor=WV3, mask=mask))
-    assert sample.gt.shape == sample.lms.shape == (8, 40, 64)
-    assert sample.ms.shape == (8, 10, 16)
-    assert sample.pan.shape == sample.mask.shape == (40, 64)
+    assert sample.mask.shape == (40, 64)
     assert_array_equal(sample.gt, ms[:, :40, :64])
     assert_array_equal(sample.ms, np.clip(np.rint(degrade(ms[:, :40, :64], WV3)), 0, None))
     assert_array_equal(sample.pan, np.clip(np.rint(reduce_pan(pan[:160, :256])), 0, None))
@@ -144,6 +133,12 @@ def test_the_protocols_steps_are_linear(image, factor, seed):
     for step in (lambda i: degrade(i, TWO), exp_upsample, lambda i: reduce_pan(i[0])):
         both = step(image + factor * other)
         assert_allclose(both, step(image) + factor * step(other), atol=1e-9 * MAX)
+
+
+@given(images(multiple=1), st.integers(1, 4))
+def test_a_shift_by_ms_pixels_shifts_what_is_interpolated_round_its_borders(image, right):
+    found, expected = exp_upsample(np.roll(image, right, -1)), exp_upsample(image)
+    assert_allclose(found, np.roll(expected, 4 * right, -1), atol=1e-9 * MAX)
 
 
 @given(images(least=12), st.integers(1, 4), st.integers(1, 4))
@@ -191,7 +186,6 @@ def test_any_scene_becomes_a_sample_or_is_refused(h, w, seed):
         return
     sample = reduce_resolution(scene)
     h, w = h // 4 * 4, w // 4 * 4
-    assert_array_equal(sample.gt, ms[:, :h, :w])
     assert sample.mask.shape == sample.pan.shape == sample.lms.shape[1:] == (h, w)
     assert sample.ms.shape == (2, h // 4, w // 4)
     assert sample.ms.max() <= MAX

@@ -6,19 +6,15 @@ from torch.testing import assert_close
 
 from dcfnet import WV3
 from dcfnet.imagery.filters import mtf_filter
-from dcfnet.imagery.wald import Sample
 from dcfnet.inside.attribution import Images, band_mean, flat
 from dcfnet.inside.occlusion import keyhole, occlusion, without
-from dcfnet.networks import build_network
 from tests.inside.test_attribution import TwoWays, build, images
+from tests.support.patches import noise
 
 
 @pytest.fixture
 def sample():
-    chance = np.random.default_rng(0)
-    shapes = {"gt": (8, 48, 32), "ms": (8, 12, 8), "lms": (8, 48, 32), "pan": (48, 32)}
-    bands = {name: chance.integers(0, 2048, shape) for name, shape in shapes.items()}
-    return Sample(mask=np.ones((48, 32), bool), sensor=WV3, **bands)
+    return noise(48, 32)
 
 
 # --- An input -----------------------------------------------------------------------------------
@@ -145,11 +141,3 @@ def test_keyhole_leaves_its_inputs_alone():
     for rows, margin in ((slice(2, 8), 4), (slice(0, 8), 6)):
         with pytest.raises(ValueError, match="multiples of 4"):
             keyhole(model, inputs, other, rows, slice(0, 8), margin)
-
-
-def test_networks_that_do_not_read_ms_do_not_miss_it(sample):
-    for name, reads in {"fusionnet": False, "pannet": True}.items():
-        model = build_network(name).eval()
-        with torch.no_grad():
-            whole, lost = (model(*s.inputs()) for s in (sample, without(sample, "ms", "mean")))
-        assert torch.equal(whole, lost) != reads

@@ -41,10 +41,7 @@ def test_without_a_pcft_a_network_is_one_built_so(model, inputs):
 
 
 def test_unknown_part(model):
-    with (
-        pytest.raises(ValueError, match="unknown removable part"),
-        switched_off(model, "stem"),
-    ):
+    with pytest.raises(ValueError, match="unknown removable part"), switched_off(model, "stem"):
         pass
 
 

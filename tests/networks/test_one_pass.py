@@ -2,23 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from dcfnet import WV3, DataError, build_network
-from dcfnet.imagery.wald import Sample
+from dcfnet import DataError, build_network
 from dcfnet.networks import NETWORKS
 from dcfnet.networks.one_pass import fuse
+from tests.support.patches import noise
 
 
 @pytest.fixture
 def sample():
-    rng = np.random.default_rng(0)
-    return Sample(
-        gt=None,
-        ms=rng.integers(1, 2048, (8, 12, 16), np.uint16),
-        lms=rng.uniform(0, 2047, (8, 48, 64)).astype(np.float32),
-        pan=rng.integers(1, 2048, (48, 64), np.uint16),
-        mask=np.ones((48, 64), bool),
-        sensor=WV3,
-    )
+    return noise(48, 64)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

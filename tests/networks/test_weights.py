@@ -19,6 +19,7 @@ from dcfnet.networks import (
     load_weights,
     save_weights,
 )
+from tests.support.networks import as_released
 
 # Small ones, each with other options.
 VARIANTS = [
@@ -169,10 +170,7 @@ def test_load_trained(tmp_path, monkeypatch):
     assert load_trained("my-run/fold1").name == "pnn"
     with pytest.raises(DataError, match=r"did you mean 'my-run/fold1'"):
         load_trained("my-run/fold2")
-    with pytest.raises(
-        DataError,
-        match="'unfinished': expected one of my-run, my-run/fold1 in",
-    ):
+    with pytest.raises(DataError, match="'unfinished': expected one of my-run, my-run/fold1 in"):
         load_trained("unfinished")
     with pytest.raises(DataError, match="there are none"):
         load_trained("my-run", tmp_path / "nowhere")
@@ -181,61 +179,43 @@ def test_load_trained(tmp_path, monkeypatch):
 # --- Released checkpoints ---------------------------------------------------------------------
 
 
-def as_released(name, bands=8):
-    """A network of ours under the names of the released files, and the network."""
-    model = build_network(name, bands)
-    state = model.state_dict()
-    released = {
-        f"{theirs}.{leaf}": state[f"{ours}.{leaf}"].clone()
-        for theirs, ours in NETWORKS[name].released_layers.items()
-        for leaf in ("weight", "bias")
-    }
-    return released, model
-
-
 @pytest.mark.parametrize("name", [n for n, network in NETWORKS.items() if network.released_layers])
 @pytest.mark.parametrize("bands", [4, 8])
 def test_released(tmp_path, name, bands):
-    released, model = as_released(name, bands)
-    torch.save(released, tmp_path / "a.pth")
-    loaded = load_released(name, tmp_path / "a.pth", bands=bands)
-    assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
-    assert not loaded.training
-
-
-def test_released_from_several_gpus_and_without_a_name(tmp_path):
-    released, model = as_released("msdcnn", 4)
-    torch.save({f"module.{key}": value for key, value in released.items()}, tmp_path / "a.pth")
-    loaded = load_released(None, tmp_path / "a.pth", bands=4)
-    assert loaded.name == "msdcnn"
-    assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
-    with pytest.raises(DataError, match=r"any network for 8 bands.*a MSDCNN for 4 bands"):
-        load_released(None, tmp_path / "a.pth")
+    model, path = build_network(name, bands), tmp_path / "a.pth"
+    for word, told in (("", name), ("module.", None)):  # several GPUs add it to each name
+        torch.save({f"{word}{k}": v for k, v in as_released(model).items()}, path)
+        loaded = load_released(told, path, bands)
+        assert loaded.name == name
+        assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+        assert not loaded.training
 
 
 def test_released_is_told_from_safetensors(tmp_path):
+    weights = as_released(build_network("pnn"))
     for kind in (True, False):
-        torch.save(as_released("pnn")[0], tmp_path / "a", _use_new_zipfile_serialization=kind)
+        torch.save(weights, tmp_path / "a", _use_new_zipfile_serialization=kind)
         with pytest.raises(DataError, match=r"is a \.pth file.*load_released"):
             load_weights(tmp_path / "a")
 
 
-def test_released_for_another_number_of_bands(tmp_path):
-    torch.save(as_released("pnn", 4)[0], tmp_path / "a.pth")
-    with pytest.raises(DataError, match=r"not a checkpoint of PNN for 8 bands.*a PNN for 4 bands"):
-        load_released("pnn", tmp_path / "a.pth")
-
-
-def test_released_of_another_network(tmp_path):
-    # These two have layers of the same names.
-    torch.save(as_released("dicnn")[0], tmp_path / "a.pth")
-    with pytest.raises(DataError, match=r"load_released\('dicnn', path, bands=8\)"):
-        load_released("pnn", tmp_path / "a.pth")
+@pytest.mark.parametrize(
+    ("held", "bands", "asked", "said"),
+    [
+        ("pnn", 4, "pnn", "not a checkpoint of PNN for 8 bands.*a PNN for 4 bands"),
+        ("msdcnn", 4, None, "any network for 8 bands.*a MSDCNN for 4 bands"),
+        ("dicnn", 8, "pnn", r"load_released\('dicnn', path, bands=8\)"),  # layers named alike
+    ],
+)
+def test_released_of_something_else(tmp_path, held, bands, asked, said):
+    torch.save(as_released(build_network(held, bands)), tmp_path / "a.pth")
+    with pytest.raises(DataError, match=said):
+        load_released(asked, tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "disagreeing"])
 def test_released_with_tensors_amiss(tmp_path, change):
-    released, _ = as_released("fusionnet")
+    released = as_released(build_network("fusionnet"))
     if change == "missing":
         del released["conv3.bias"]
     elif change == "extra":
@@ -255,7 +235,7 @@ class Attack:
 @pytest.mark.parametrize("save", [torch.save, lambda o, path: path.write_bytes(pickle.dumps(o, 2))])
 def test_pickle_with_code_is_refused_and_not_run(tmp_path, monkeypatch, save):
     monkeypatch.setenv("ATTACK", str(tmp_path / "run"))
-    save({**as_released("dicnn")[0], "extra": Attack()}, tmp_path / "a.pth")
+    save({**as_released(build_network("dicnn")), "extra": Attack()}, tmp_path / "a.pth")
     with pytest.raises(DataError, match="refused") as error:
         load_released("dicnn", tmp_path / "a.pth")
     assert not (tmp_path / "run").exists()

@@ -36,9 +36,10 @@ from dcfnet.imagery.pancollection import PatchDataset, check_h5
 from dcfnet.imagery.scene import open_scene
 from dcfnet.imagery.sensors import WV3
 from dcfnet.measure.files import measure_against_truth
-from dcfnet.networks import NETWORKS, build_network, load_released, load_weights, save_weights
+from dcfnet.networks import build_network, load_released, load_weights, save_weights
 from dcfnet.training.history import History
 from dcfnet.training.runs import read_run
+from tests.support.networks import as_released
 from tests.support.rasters import write_tif
 from tests.support.training import network, patches, quick_fit
 
@@ -68,13 +69,7 @@ def write_good(folder: Path) -> None:
     write_tif(folder / "pan.tif", pan, 0.5, compress="deflate", predictor=2)
     torch.manual_seed(0)
     save_weights(build_network("dcfnet", 4, width=0.05), folder / "weights.safetensors")
-    ours = build_network("pnn", 8).state_dict()
-    released = {
-        f"{theirs}.{leaf}": ours[f"{layer}.{leaf}"].clone()
-        for theirs, layer in NETWORKS["pnn"].released_layers.items()
-        for leaf in ("weight", "bias")
-    }
-    torch.save(released, folder / "pnn.pth")
+    torch.save(as_released(build_network("pnn", 8)), folder / "pnn.pth")
     _fit(folder, 1, resume=False)
 
 

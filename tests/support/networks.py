@@ -15,6 +15,16 @@ def images(height=32, width=None, *, bands=8, batch=1, seed=0):
     return tuple(torch.rand(batch, *shape, generator=chance) for shape in shapes)
 
 
+def as_released(model):
+    """The weights of a network under the names of the released files."""
+    state = model.state_dict()
+    return {
+        f"{theirs}.{leaf}": state[f"{ours}.{leaf}"].clone()
+        for theirs, ours in model.released_layers.items()
+        for leaf in ("weight", "bias")
+    }
+
+
 def build(name="dcfnet", width=0.25, anew=False):
     """A network whose batch normalisation has statistics and shifts as after training.
 

@@ -15,6 +15,19 @@ def write_raw(path, datasets):
     return path
 
 
+def noise(height, width):
+    """A sample of noise, so that equal bits mean the same pixels."""
+    chance = np.random.default_rng(0)
+
+    def image(*shape):
+        return chance.integers(1, 2048, shape, np.uint16)
+
+    lms = chance.uniform(0, 2047, (8, height, width)).astype(np.float32)
+    mask = np.ones((height, width), bool)
+    images = image(8, height, width), image(8, height // 4, width // 4), lms, image(height, width)
+    return Sample(*images, mask, WV3)
+
+
 @st.composite
 def samples(draw):
     """Small, of any type that holds digital numbers, with gaps anywhere."""

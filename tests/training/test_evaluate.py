@@ -33,17 +33,16 @@ def test_validation_uses_recomputed_norms(train, valid, tmp_path):
 
 
 def test_patches_that_cannot_be_learned_from_are_refused(train, valid):
-    run = {"epochs": 1}
     blind = [{k: v for k, v in patch.items() if k != "gt"} for patch in train]
-    with pytest.raises(DataError, match="has pan, ms, lms, but no gt"):
-        quick_fit(network(), blind, valid, **run)
-    with pytest.raises(DataError, match="valid holds no patches"):
-        quick_fit(network(), train, [], **run)
     odd = [{**patch, "gt": patch["gt"][:2]} for patch in train]
-    with pytest.raises(DataError, match=r"gt has shape \(2, 16, 16\)"):
-        quick_fit(network(), odd, valid, **run)
-    with pytest.raises(DataError, match="for a network of 8 bands"):
-        quick_fit(build_network("dicnn", 8), train, valid, **run)
+    for given, said in (
+        ((network(), blind, valid), "has pan, ms, lms, but no gt"),
+        ((network(), train, []), "valid holds no patches"),
+        ((network(), odd, valid), r"gt has shape \(2, 16, 16\)"),
+        ((build_network("dicnn", 8), train, valid), "for a network of 8 bands"),
+    ):
+        with pytest.raises(DataError, match=said):
+            quick_fit(*given, epochs=1)
 
 
 def test_a_patch_without_data_does_not_turn_the_result_into_nan(valid):

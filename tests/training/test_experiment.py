@@ -7,13 +7,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import h5py
-import numpy as np
 import pytest
 import torch
 
 from dcfnet import WV3, DataError, cli
 from dcfnet.errors import RunError
-from dcfnet.imagery.wald import Sample
 from dcfnet.networks import NETWORKS
 from dcfnet.training import experiment
 from dcfnet.training import trials as table_of
@@ -21,6 +19,7 @@ from dcfnet.training.history import History
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder, read_run
 from dcfnet.training.trials import Trial, fresh, select, trials
+from tests.support.patches import noise
 from tests.support.training import checkpoint, same, write_patches
 
 # --- The table --------------------------------------------------------------------------------
@@ -129,8 +128,7 @@ def test_a_learning_rate_is_chosen_before_it_is_needed_and_all_is_done_once(smal
     # A finished run is left alone, also without its checkpoint and weights, as git has it.
     for file in ("checkpoint.pt", "weights.safetensors"):
         (small / "runs" / "dicnn" / "fold1" / file).unlink()
-    assert carry_out("dicnn/fold1", on_epoch=lambda name, history: seen.append(name)) == ""
-    assert len(seen) == 4
+    assert carry_out("dicnn/fold1") == ""
     assert not (small / "runs" / "dicnn" / "fold1" / "weights.safetensors").exists()
 
     state = experiment.overview(table_of.trials())["state"]
@@ -198,13 +196,7 @@ def test_a_run_of_another_process_is_passed_over(small):
 
 
 def test_fewer_patches_are_spread_evenly_over_the_ground(small, monkeypatch):
-    images = {"gt": (8, 128, 832), "ms": (8, 32, 208), "lms": (8, 128, 832), "pan": (128, 832)}
-    chance = np.random.default_rng(0)
-    sample = Sample(
-        **{key: chance.integers(1, 2047, shape).astype("u2") for key, shape in images.items()},
-        mask=np.ones((128, 832), bool),
-        sensor=WV3,
-    )
+    sample = noise(128, 832)
     monkeypatch.setattr(experiment, "reduce_resolution", lambda _: sample)
     table = table_of.trials()
     few = replace(table["narrow/fold0"], patches=9)

@@ -26,14 +26,6 @@ def test_optimal_epoch(losses, patience):
     assert history.optimal_epoch(patience) == expected
 
 
-def test_optimal_epoch_of_a_known_curve():
-    falling = [1 / epoch for epoch in range(1, 301)]
-    assert history_of(falling).optimal_epoch() is None
-    assert history_of(falling + [1.0] * 99).optimal_epoch() is None
-    assert history_of(falling + [1.0] * 100).optimal_epoch() == 300
-    assert history_of([]).optimal_epoch() is None
-
-
 def test_what_is_no_history_is_refused(tmp_path):
     path = tmp_path / "history.csv"
     with pytest.raises(DataError, match=r"no file .*expected the history\.csv"):

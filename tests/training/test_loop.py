@@ -113,13 +113,12 @@ def test_exposure_is_what_the_network_sees(train, valid):
 
 def test_bfloat16_leaves_weights_and_network_as_they_are(train, valid):
     model = network("dcfnet")
-    history = quick_fit(model, train, valid, epochs=2, precision="bf16")
-    assert np.isfinite(history["valid_loss"]).all()
+    loss = quick_fit(model, train, valid, epochs=2, precision="bf16")["train_loss"]
     assert all(p.dtype == torch.float32 for p in model.parameters())
     assert "forward" not in vars(model)  # nothing of the trainer stays in the network
-    full = quick_fit(network("dcfnet"), train, valid, epochs=2)
-    assert np.allclose(history["train_loss"], full["train_loss"], rtol=0.1)
-    assert (history["train_loss"] != full["train_loss"]).any()
+    full = quick_fit(network("dcfnet"), train, valid, epochs=2)["train_loss"]
+    assert np.allclose(loss, full, rtol=0.1)
+    assert (loss != full).any()
 
 
 def test_without_a_compiler_training_goes_on(train, valid, monkeypatch):

@@ -40,10 +40,7 @@ def simulate_scene(size: int = 416, seed: int = 0, sensor: Sensor = WV3) -> Scen
     The default size is half of the WorldView-3 sample's 832 columns, so the regions cut from it
     are 256, 96 and 64 columns wide: all hold whole blocks of 32 pixels and whole patches of 64.
 
-    Args:
-        size: MS pixels per side, at least 128. PAN has ``sensor.ratio`` times as many, of 0.3 m.
-        seed: Where chance starts from.
-        sensor: The imager.
+    It has as many MS pixels per side, at least 128, and PAN pixels of 0.3 m.
 
     Returns:
         A scene with ``truth``, the noise-free image that a sensor with these bands and optics
@@ -160,9 +157,7 @@ def _noise(n: int, power: float, rng: np.random.Generator) -> np.ndarray:
 def _sunlight(height: np.ndarray, cell: float) -> np.ndarray:
     """Direct sun on each cell: 1 on open level ground, 0 in shadow, more on slopes facing it.
 
-    Args:
-        height: (n, n) float32, metres.
-        cell: Length of a cell, metres.
+    Heights, (n, n) float32, and the length of a cell are in metres.
     """
     toward = np.array([-np.cos(SUN_AZIMUTH), np.sin(SUN_AZIMUTH)])  # rows run south
     rise = np.tan(SUN_ELEVATION)

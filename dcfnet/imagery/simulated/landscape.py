@@ -62,15 +62,9 @@ class Landscape:
         wear: float | np.ndarray | None = None,
         which: int | None = None,
     ) -> None:
-        """Put a material where ``inside`` holds.
+        """Put a material where ``inside`` holds in a window, which other arrays cover, too.
 
-        Args:
-            window: Cells that ``inside`` and any other arrays belong to.
-            inside: Which of them to paint.
-            name: The material.
-            height: Its height; None keeps what there is.
-            wear: Its wear; None draws one by chance.
-            which: Its variant; None draws one by chance.
+        Height None keeps what there is; wear and variant (``which``) None are drawn by chance.
         """
         which = int(self.rng.integers(VARIANTS)) if which is None else which
         wear = self.rng.uniform(0, 0.7) if wear is None else wear
@@ -163,12 +157,7 @@ def draw_landscape(n: int, cell: float, rng: np.random.Generator) -> Landscape:
     """From north to south a town, an avenue with shops, a river and fields.
 
     Each runs through the whole width, so that regions cut by columns, for training and for
-    testing, show the same kinds of things.
-
-    Args:
-        n: Cells per side.
-        cell: Length of a cell, in metres.
-        rng: Where chance comes from.
+    testing, show the same kinds of things. It has n cells a side, ``cell`` metres long.
     """
     land = Landscape(n, cell, rng)
     side = land.side
