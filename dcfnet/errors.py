@@ -21,11 +21,6 @@ class RunError(RuntimeError):
 def unknown(what: str, name: object, known: Iterable[object]) -> str:
     """What to say of a name that is not known: names like it, and all names unless they are many.
 
-    Args:
-        what: What it should be the name of, for example ``"network"``.
-        name: The name that was found.
-        known: The names there are.
-
     Example:
         >>> unknown("network", "dcnet", ["pnn", "dcfnet"])
         "unknown network 'dcnet' (did you mean 'dcfnet'?): expected one of pnn, dcfnet"

@@ -54,13 +54,8 @@ def beside(path: Path, what: str) -> Path:
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that is renamed to ``path`` only if all went well.
 
-    Whatever interrupts the writing, ``path`` holds either what it held before or everything.
-
-    Args:
-        path: The final name; its folder is made if need be.
-
-    Yields:
-        The name to write to. It does not exist yet.
+    Whatever interrupts the writing, ``path`` holds either what it held before or everything. Its
+    folder is made if need be; the temporary name does not exist yet.
 
     Example:
         >>> with written_whole("table.csv") as temporary:  # doctest: +SKIP

@@ -74,8 +74,6 @@ class Raster:
 
     Attributes:
         name: The path as it was given.
-        file: The open rasterio dataset.
-        shape: Rows and columns.
         bands: Numbers of the bands that are the image, without an alpha band, counted from 1.
         dtype: The type that holds the values of all bands.
         files: Every file that the image is read from: sidecars, and what a VRT refers to.
@@ -221,12 +219,9 @@ class Pair:
     """MS and PAN files of one scene, cropped to the ground that both show; a source of tiles.
 
     Attributes:
-        ms, pan: The files.
-        sensor: The imager.
         shape: Rows and columns of MS on common ground.
         off: How far MS was off PAN's grid before it was resampled, down and right in PAN pixels.
         transform: From PAN pixels of common ground to map coordinates.
-        crs: The coordinate system of both, or None.
     """
 
     def __init__(

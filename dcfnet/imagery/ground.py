@@ -13,13 +13,9 @@ TOLERANCE = 0.1
 
 
 class Grid(NamedTuple):
-    """Where the pixels of an image lie.
+    """Where the pixels of an image lie, and what errors call it.
 
-    Attributes:
-        name: What errors call the image.
-        shape: Rows and columns.
-        transform: From its pixels to map coordinates; the identity where it is not georeferenced.
-        crs: The coordinate system, or None.
+    The transform, to map coordinates, is the identity where it is not georeferenced.
     """
 
     name: str

@@ -40,13 +40,7 @@ from dcfnet.networks.base import RATIO, as_used
 
 
 class Images(NamedTuple):
-    """What a network takes, or a number for each of its pixels.
-
-    Attributes:
-        pan: (B, 1, H, W).
-        ms: (B, C, H/4, W/4).
-        lms: (B, C, H, W).
-    """
+    """What a `PansharpeningNetwork` takes, or a number for each of its pixels."""
 
     pan: Tensor
     ms: Tensor

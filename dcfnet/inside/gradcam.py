@@ -18,8 +18,9 @@ Reference:
 
 import contextlib
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -144,7 +145,7 @@ class GradCAM:
         kept: dict[str, Tensor] = {}
         with contextlib.ExitStack() as stack:
             stack.enter_context(as_used(self.model))
-            hooks = {layer: self._keep_in(kept, layer) for layer in self.layers}
+            hooks = {layer: partial(self._keep, kept, layer) for layer in self.layers}
             stack.enter_context(replaced(self.model, hooks))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -212,30 +213,27 @@ class GradCAM:
             )
         return self._fused
 
-    def _keep_in(self, kept: dict[str, Tensor], layer: str) -> Callable[[Any], Tensor]:
-        def hook(output: Any) -> Tensor:
-            if not isinstance(output, Tensor):
-                raise TypeError(
-                    f"layer {layer!r} returns a {type(output).__name__}, not a tensor: pass "
-                    f"modules that return one{self._inside(layer)}"
-                )
-            if output.ndim != 4:
-                raise ValueError(
-                    f"layer {layer!r} returns a tensor of shape {tuple(output.shape)}: expected "
-                    "(B, K, h, w)"
-                )
-            if layer in kept:
-                raise ValueError(
-                    f"layer {layer!r} is called more than once in a forward pass, so it has no one "
-                    "set of activations: pass a module that is called once"
-                )
-            # Two copies, one to keep and one for the network, which may overwrite what it gets.
-            copy = output.clone()
-            # The graph of derivatives starts here, unless it has done so at an earlier layer.
-            kept[layer] = copy if copy.requires_grad else copy.requires_grad_()
-            return kept[layer].clone()
-
-        return hook
+    def _keep(self, kept: dict[str, Tensor], layer: str, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"layer {layer!r} returns a {type(output).__name__}, not a tensor: pass modules "
+                f"that return one{self._inside(layer)}"
+            )
+        if output.ndim != 4:
+            raise ValueError(
+                f"layer {layer!r} returns a tensor of shape {tuple(output.shape)}: expected "
+                "(B, K, h, w)"
+            )
+        if layer in kept:
+            raise ValueError(
+                f"layer {layer!r} is called more than once in a forward pass, so it has no one set "
+                "of activations: pass a module that is called once"
+            )
+        # Two copies, one to keep and one for the network, which may overwrite what it gets.
+        copy = output.clone()
+        # The graph of derivatives starts here, unless it has done so at an earlier layer.
+        kept[layer] = copy if copy.requires_grad else copy.requires_grad_()
+        return kept[layer].clone()
 
     def _gradients(self, weights: np.ndarray, area: np.ndarray) -> dict[str, Tensor]:
         """dy^c/dA of every layer, given the weight of each band and each pixel in y^c."""

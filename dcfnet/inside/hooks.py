@@ -6,6 +6,7 @@ where a network has none of a name, a `ValueError` names those like it.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,14 +51,11 @@ def kept(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Inside the block, a dictionary has what the named parts returned last."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[Tensor], Tensor]:
-        def change(output: Tensor) -> Tensor:
-            seen[name] = output
-            return output
+    def keep(name: str, output: Tensor) -> Tensor:
+        seen[name] = output
+        return output
 
-        return change
-
-    with replaced(model, {name: keep(name) for name in names}):
+    with replaced(model, {name: partial(keep, name) for name in names}):
         yield seen
 
 

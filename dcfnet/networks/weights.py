@@ -143,12 +143,8 @@ def fingerprint(model: PansharpeningNetwork) -> str:
 def load_released(name: str | None, path: str | Path, bands: int = 8) -> PansharpeningNetwork:
     """A network with the weights that were released with the DLPan-Toolbox, in eval mode.
 
-    Args:
-        name: ``"pnn"``, ``"pannet"``, ``"dicnn"``, ``"msdcnn"`` or ``"fusionnet"``; None for the
-            one that the tensors of the file fit.
-        path: The released .pth file. It is a pickle, and read with ``weights_only=True``: a file
-            that wants to run code is refused.
-        bands: C of the sensor that the file was trained for, 8 for WorldView-3.
+    Without a name it is the one that the tensors of the file fit, for so many bands. The file, a
+    .pth, is a pickle, and read with ``weights_only=True``: one that wants to run code is refused.
 
     Raises:
         ValueError: No network has that name, or no checkpoint of it was released.

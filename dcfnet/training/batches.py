@@ -84,9 +84,7 @@ def symmetry(patch: Batch, number: int) -> Batch:
     through the MS pixels, so the flipped ``lms`` at offset 2 is the MS image that belongs to the
     flipped patch: the same band-limited signal, sampled a quarter of an MS pixel to the side.
 
-    Args:
-        patch: ``pan``, ``ms``, ``lms``, ``gt``; (C, H, W) each.
-        number: 0 to 7. 1 flips columns, 2 flips rows, 4 transposes, and sums of these.
+    Number 1 flips columns, 2 flips rows, 4 transposes, and sums up to 7 do several.
     """
     flips = [axis for axis, bit in ((-1, 1), (-2, 2)) if number & bit]
     turned = {key: image.flip(flips) for key, image in patch.items()}

@@ -13,7 +13,6 @@ import itertools
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,7 +30,7 @@ from dcfnet.training.batches import Batch, BatchOrder, Patches, batch_loader
 from dcfnet.training.checkpoint import Keeper, State, settings
 from dcfnet.training.evaluate import check_patches, evaluate_network, recompute_norms
 from dcfnet.training.history import History
-from dcfnet.training.machine import StopSignals, accelerator_for, can_compile, kept_memory
+from dcfnet.training.machine import StopSignals, accelerator_for, compiled, kept_memory
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder
 
@@ -140,7 +139,7 @@ def fit(
         model.to(on).to(memory_format=layout)  # type: ignore[call-overload]
         state = State(model, plan)
         history = state.history
-        network = _compiled(model, on) if compile else model
+        network = compiled(model, on) if compile else model
         loss, optimiser = accelerator.prepare(Loss(network), state.adam)
         torch.manual_seed(plan.seed + accelerator.process_index)
         told = settings(model, plan, train, valid, accelerator.mixed_precision)
@@ -302,15 +301,6 @@ def _check(train: Patches, valid: Patches, plan: Plan) -> None:
             f"train has patches of {height} x {width} pixels, but the eight symmetries are those "
             "of a square: pass augment=False (--no-augment)"
         )
-
-
-def _compiled(model: nn.Module, device: torch.device) -> nn.Module:
-    if reason := can_compile(device):
-        said = f"torch.compile does not work here, training goes on without it ({reason})"
-        warnings.warn(said, stacklevel=3)
-        return model
-    compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
-    return compiled
 
 
 def _row(state: State, plan: Plan, measured: dict[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from typing import Any, Self
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from torch import nn
 
 from dcfnet.errors import unknown
 
@@ -47,16 +49,20 @@ def gains_from_bf16(device: torch.device) -> bool:
     return False
 
 
-def can_compile(device: torch.device) -> str | None:
-    """Whether ``torch.compile`` works here: None if it does, else the reason in one line.
+def compiled(model: nn.Module, device: torch.device) -> nn.Module:
+    """A network compiled or, with a warning, as it is where ``torch.compile`` does not work.
 
-    It needs a C++ compiler on a CPU and Triton on a GPU, and says so only when it is used.
+    That needs a C++ compiler on a CPU and Triton on a GPU, and says so only when it is used.
     """
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
     except Exception as error:  # its failures share no class
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    return None
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        said = f"torch.compile does not work here, training goes on without it ({reason})"
+        warnings.warn(said, stacklevel=3)
+        return model
+    fast: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    return fast
 
 
 @contextlib.contextmanager

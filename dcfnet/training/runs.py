@@ -181,7 +181,7 @@ def read_run(name: str, directory: str | Path | None = None) -> Run:
         DataError: There is no such run, or its files are damaged.
 
     Example:
-        >>> read_run("dcfnet/fold1").history.best_epoch()  # doctest: +SKIP
+        >>> read_run("dcfnet").history.best_epoch()  # doctest: +SKIP
         305
     """
     folder = (Path(directory) if directory is not None else data_dir() / "runs") / name

@@ -57,14 +57,11 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A run of the experiment.
+    """A run of the experiment: a network with its options, and a plan, on a fold of the scene.
 
     Attributes:
-        network: Which network.
-        plan: Its settings; the seed is also that of the weights that it starts from.
-        fold: Which division of the scene.
+        plan: Its seed is also that of the weights that the network starts from.
         patches: Of the training patches only so many, spread evenly; None for all.
-        options: Of the network.
         rate_chosen: The learning rate is not that of the plan, but the best of `RATES`.
     """
 

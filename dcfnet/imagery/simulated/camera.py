@@ -40,15 +40,10 @@ def simulate_scene(size: int = 416, seed: int = 0, sensor: Sensor = WV3) -> Scen
     The default size is half of the WorldView-3 sample's 832 columns, so the regions cut from it
     are 256, 96 and 64 columns wide: all hold whole blocks of 32 pixels and whole patches of 64.
 
-    It has as many MS pixels per side, at least 128, and PAN pixels of 0.3 m.
-
-    Returns:
-        A scene with ``truth``, the noise-free image that a sensor with these bands and optics
-        takes with MS pixels of PAN's size. ``ms`` is ``truth`` degraded as in Wald's protocol
-        (:func:`dcfnet.imagery.filters.degrade`), with noise, in whole digital numbers.
-
-    Raises:
-        ValueError: ``size`` is too small for a town and a river.
+    It has as many MS pixels per side, at least 128, and PAN pixels of 0.3 m. Its ``truth`` is the
+    noise-free image that a sensor with these bands and optics takes with MS pixels of PAN's size.
+    ``ms`` is ``truth`` degraded as in Wald's protocol (`dcfnet.imagery.filters.degrade`), with
+    noise, in whole digital numbers.
 
     Example:
         >>> scene = simulate_scene(size=128)

@@ -19,11 +19,9 @@ _Place = TypeVar("_Place", float, np.ndarray)
 
 
 class Landscape:
-    """What lies where, on a square grid of cells.
+    """What lies where, on a square grid of cells, of which a side and a cell have a length.
 
     Attributes:
-        side: Length of a side, in metres.
-        cell: Length of a cell, in metres.
         material: (n, n) uint8, index of the spectrum: ``VARIANTS`` for each of ``MATERIALS``.
         height: (n, n) float32, metres above the ground.
         wear: (n, n) float32, 0 where a surface is fresh, 1 where it is worn.
