@@ -60,7 +60,7 @@ def show_maps(
     attribution: str = "",
     columns: int | None = None,
     width: float = 9.0,
-    letters: float = 9.0,
+    letters: float = 12.0,
 ) -> Figure:
     """Maps of numbers in a row or grid.
 
