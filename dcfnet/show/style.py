@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from PIL import Image
 
 
@@ -40,6 +41,11 @@ _STYLES = {
 def network_style(network: str) -> NetworkStyle:
     """The style of a network by its name in `dcfnet.networks.NETWORKS`; grey for any other."""
     return _STYLES.get(network, NetworkStyle("#888888", (), "."))
+
+
+def coloured(values: np.ndarray, low: float, high: float, name: str) -> npt.NDArray[np.uint8]:
+    """Values (h, w) from ``low`` to ``high`` in a colour map of Matplotlib, (h, w, 3)."""
+    return colormaps[name]((values - low) / (high - low), bytes=True)[..., :3]
 
 
 def picture(image: npt.NDArray[np.uint8], kind: str = "png", **how: Any) -> str:

@@ -173,11 +173,6 @@ def colours(names: Sequence[str] = ("viridis", "magma", "RdBu_r")) -> dict[str, 
     return {name: coded(mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]) for name in names}
 
 
-def coloured(values: np.ndarray, low: float, high: float, name: str) -> np.ndarray:
-    """Values (h, w) from ``low`` to ``high`` in a colour map of Matplotlib, (h, w, 3) bytes."""
-    return mpl.colormaps[name]((values - low) / (high - low), bytes=True)[..., :3]
-
-
 def of_sensor(sensor: Sensor, limits: npt.ArrayLike) -> dict[str, Any]:
     """What scripts need to know of a sensor, and how bright its bands are drawn."""
     return {

@@ -265,7 +265,7 @@ def choice(title: str, options: Sequence[str], width: int = 200, *, value: int =
 
 def palette_chooser(*panels: Panel, title: str = "Colour map") -> Select:
     """A control that chooses the colour map of panels of (H, W) images."""
-    mappers = [panel.mapper for panel in panels]
+    mappers = [panel.mapper for panel in panels if panel.mapper is not None]
     first = next(name for name, it in PALETTES.items() if list(it) == list(mappers[0].palette))
     control = Select(title=title, value=first, options=list(PALETTES), width=120)
     palettes = [list(palette) for palette in PALETTES.values()]

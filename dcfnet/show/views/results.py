@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, LayoutDOM, LinearColorMapper
-from matplotlib import colormaps
 
-from dcfnet.show.style import picture
+from dcfnet.show.style import coloured, picture
 from dcfnet.show.views.panels import (
     PALETTES,
     Panel,
@@ -102,11 +101,7 @@ def two_results(
     shown = _named(list(pictures), first, second, *errors)[:2]
     if limit is None:
         limit = float(np.quantile(np.stack(list(errors.values())), 0.995))
-    magma = colormaps["magma"]
-    frames = [
-        *pictures.values(),
-        *((magma(error / limit)[..., :3] * 255).astype(np.uint8) for error in errors.values()),
-    ]
+    frames = [*pictures.values(), *(coloured(it, 0, limit, "magma") for it in errors.values())]
     # Both panels take the images from one store: a page holds them once.
     store = cube(channels_first(np.stack(frames)))
 
