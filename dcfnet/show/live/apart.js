@@ -117,13 +117,24 @@
     const isAltered = () => state.pan !== "as it is" || state.ms !== "as it is"
       || Object.keys(state.gates).length > 0;
 
+    // Takes from panels what they have shown of something else.
+    function empty(...names) {
+      for (const name of names) {
+        const { canvas, scale } = panels[name];
+        canvas.width = canvas.width;
+        scale.replaceChildren();
+        panels[name].now = null;
+      }
+    }
+
     function draw() {
       const images = patches[state.patch];
       const pixels = size[0] * size[1];
-      if (net === null && state.patch !== data.where) {
+      if (!net && (state.patch !== data.where || isAltered())) {
+        empty(...Object.keys(panels));
         natural(panels.fused.canvas, images.lms, sensor);
         panels.fused.caption.textContent = "MS, interpolated (load the network to fuse it)";
-        panels.error.canvas.width = panels.error.canvas.width;
+        numbers.textContent = "";
         return;
       }
       natural(panels.fused.canvas, fused, sensor);
@@ -147,7 +158,9 @@
         }${Math.abs(100 * (is / was - 1)).toFixed(1)} %).`
         : `ERGAS ${is.toFixed(3)} (0 is best).`;
       Object.assign(body.dataset, { ergas: is, before: was });
-      if (net || found.part === state.part) drawPart();
+      const differs = state.part !== data.first || state.band !== `${sensor.rgb[0]}` || region.mask;
+      if (net || !differs) drawPart();
+      else empty("features", "map");
     }
 
     function drawPart() {
