@@ -21,10 +21,9 @@ pytest.importorskip("distributed", reason="the extra archive is not installed")
 SETTINGS = {"tile": 32, "overlap": 0, "device": "cpu"}
 
 
-def fuse(job):
-    fuse_files(
-        Local(), job.ms, job.pan, job.out, WV3, strips=job.strips, strip=job.strip, **SETTINGS
-    )
+def fuse(job, on_row=None):
+    cut = {"strips": job.strips, "strip": job.strip}
+    fuse_files(Local(), job.ms, job.pan, job.out, WV3, on_row=on_row, **cut, **SETTINGS)
     return {"bands": 8}
 
 
@@ -40,9 +39,7 @@ def dying(which, job):
         if first and name in which:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    cut = {"strips": job.strips, "strip": job.strip}
-    fuse_files(Local(), job.ms, job.pan, job.out, WV3, on_row=on_row, **cut, **SETTINGS)
-    return {}
+    return fuse(job, on_row)
 
 
 @pytest.fixture(scope="module")
