@@ -32,7 +32,7 @@ INSIDE = {
         "Share of PAN's detail that single pixels of a fused branch tell",
     ),
     "5": (
-        "Feature means: main branch and high-to-low transfers exceed the others",
+        "Feature means, tested as spread: main branch and high-to-low transfers exceed the others",
         "Logarithm of the ratio of spreads that the output sees; means: their difference",
     ),
     "6": (
