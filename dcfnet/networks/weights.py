@@ -105,10 +105,11 @@ def _require_sound(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def load_trained(name: str, directory: str | Path | None = None) -> PansharpeningNetwork:
-    """The network of a training run, with the weights of its optimal epoch, in eval mode.
+    """The network of a training run, with the weights of its best epoch, in eval mode.
 
     A run has the name of its folder in ``data/runs``, or in another directory: ``"dcfnet"`` or, in
-    a folder within, ``"dcfnet/fold1"``.
+    a folder within, ``"dcfnet/fold1"``. Where a network has runs on folds alone, its name stands
+    for that on fold 0.
 
     Raises:
         DataError: There is no such run, or its weights cannot be read.
@@ -117,14 +118,12 @@ def load_trained(name: str, directory: str | Path | None = None) -> Pansharpenin
         >>> model = load_trained("dcfnet")
     """
     runs = Path(directory) if directory is not None else data_dir() / "runs"
-    path = runs / name / "weights.safetensors"
-    if not is_file(path):
-        found = runs.glob("**/weights.safetensors")
-        there = sorted(file.parent.relative_to(runs).as_posix() for file in found)
-        raise DataError(
-            f"{unknown('training run', name, there)} in {runs}, or train the network first"
-        )
-    return load_weights(path)
+    file = "weights.safetensors"
+    for path in (runs / name / file, runs / name / "fold0" / file):
+        if is_file(path):
+            return load_weights(path)
+    there = sorted(found.parent.relative_to(runs).as_posix() for found in runs.glob(f"**/{file}"))
+    raise DataError(f"{unknown('training run', name, there)} in {runs}, or train the network first")
 
 
 def fingerprint(model: PansharpeningNetwork) -> str:

@@ -174,6 +174,8 @@ def test_load_trained(tmp_path, monkeypatch):
         load_trained("unfinished")
     with pytest.raises(DataError, match="there are none"):
         load_trained("my-run", tmp_path / "nowhere")
+    save_weights(build("pnn"), tmp_path / "runs" / "other" / "fold0" / "weights.safetensors")
+    assert load_trained("other").name == "pnn"  # all runs on folds: the name means the first
 
 
 # --- Released checkpoints ---------------------------------------------------------------------
