@@ -1,4 +1,4 @@
-from . import fusion, imagery, inside, measure, networks, show, training
+from . import fusion, imagery, inside, measure, networks, paths, show, training
 from .errors import DataError
 from .fusion.adapt import adapt
 from .fusion.tiled import fuse_scene
@@ -43,6 +43,7 @@ __all__ = [
     "measure",
     "networks",
     "open_scene",
+    "paths",
     "reduce_resolution",
     "show",
     "training",
