@@ -270,3 +270,5 @@ def test_training_begins_with_given_weights(tmp_path, capsys, town):
     after = load_weights(tmp_path / "run" / "weights.safetensors")
     for one, other in zip(model.parameters(), after.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach(), other.detach())
+    assert call("train", "pannet", *given, *more) == 2
+    assert "holds a PNN, not pannet" in capsys.readouterr().err

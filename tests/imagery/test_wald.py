@@ -141,6 +141,15 @@ def test_a_shift_by_ms_pixels_shifts_what_is_interpolated_round_its_borders(imag
     assert_allclose(found, np.roll(expected, 4 * right, -1), atol=1e-9 * MAX)
 
 
+@given(st.integers(1, 6), st.integers(1, 6), st.floats(-3, 3), st.integers(0, 2**31))
+def test_interpolation_is_linear_and_shifts_with_its_input(h, w, factor, seed):
+    a, b = np.random.default_rng(seed).normal(size=(2, 1, 4 * h, 4 * w))
+    up = exp_upsample
+    assert_allclose(up(a + factor * b), up(a) + factor * up(b), atol=1e-9)
+    # Borders are circular, so a shift by one MS pixel is a shift by four.
+    assert_allclose(up(np.roll(a, 1, axis=-1)), np.roll(up(a), 4, axis=-1), atol=1e-9)
+
+
 @given(images(least=12), st.integers(1, 4), st.integers(1, 4))
 def test_a_shift_by_whole_ms_pixels_shifts_what_is_degraded(image, down, right):
     moved = image[:, 4 * down :, 4 * right :]

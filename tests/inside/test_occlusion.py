@@ -4,7 +4,7 @@ import torch
 from captum.attr import FeatureAblation, LayerFeatureAblation
 from torch.testing import assert_close
 
-from dcfnet import WV3
+from dcfnet import WV3, build_network
 from dcfnet.imagery.filters import mtf_filter
 from dcfnet.inside.attribution import Images, band_mean, flat
 from dcfnet.inside.occlusion import keyhole, occlusion, without
@@ -141,3 +141,11 @@ def test_keyhole_leaves_its_inputs_alone():
     for rows, margin in ((slice(2, 8), 4), (slice(0, 8), 6)):
         with pytest.raises(ValueError, match="multiples of 4"):
             keyhole(model, inputs, other, rows, slice(0, 8), margin)
+
+
+def test_networks_that_do_not_read_ms_do_not_miss_it(sample):
+    for name, reads in {"fusionnet": False, "pannet": True}.items():
+        model = build_network(name).eval()
+        with torch.no_grad():
+            whole, lost = (model(*s.inputs()) for s in (sample, without(sample, "ms", "mean")))
+        assert torch.equal(whole, lost) != reads

@@ -295,3 +295,9 @@ def test_bands_come_first(images):
         of(np.moveaxis(gt, 0, -1), fused)
     with pytest.raises(DataError, match=r"\(4, 64, 64\), expected \(8, H, W\) for WorldView-3"):
         of(gt, fused[:4])
+
+
+def test_hqnr_is_negative_where_fusion_turned_pan_into_its_negative():
+    pan = np.rint(np.random.default_rng(0).uniform(1, 2047, (64, 64)))
+    bands = np.stack([pan] * 8)
+    assert d_s(bands, 2048 - bands, pan) > 1 and hqnr(bands, 2048 - bands, pan, WV3) < 0

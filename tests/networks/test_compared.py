@@ -106,6 +106,16 @@ def test_gradients_reach_every_parameter(name):
     assert silent == []
 
 
+@pytest.mark.parametrize("name", ["pannet", "dicnn", "fusionnet"])
+@torch.no_grad()
+def test_networks_that_add_to_lms(name):
+    model = build_network(name)
+    last = model.conv3 if name == "dicnn" else model.last
+    last.weight.zero_()
+    pan, ms, lms = inputs()
+    assert_close(model(pan, ms, lms), lms, rtol=0, atol=0)
+
+
 @torch.no_grad()
 def test_pannet_sees_only_what_is_not_flat():
     torch.manual_seed(0)

@@ -36,6 +36,8 @@ def test_a_time_limit_stops_in_mid_epoch(train, valid, tmp_path, uninterrupted):
     assert same(checkpoint(tmp_path), uninterrupted)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["settings"]["exposure"] == [0.5, 3.0]
+    with pytest.raises(RunError, match=r"exposure was \[0\.5, 3\.0\], is None"):
+        quick_fit(network(), train, valid, **{**run, "exposure": None})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
