@@ -6,7 +6,7 @@ Beside each lies the script of its name, which answers in the page, if it needs 
 
 from bokeh.layouts import column
 
-from dcfnet.show.views.composites import band_composite, bars, comparison, frame_panels
+from dcfnet.show.views.composites import band_composite, comparison, frame_panels
 from dcfnet.show.views.curves import convergence
 from dcfnet.show.views.panels import (
     PALETTES,
@@ -28,7 +28,6 @@ __all__ = [
     "View",
     "band_composite",
     "band_explorer",
-    "bars",
     "column",
     "comparison",
     "controls",

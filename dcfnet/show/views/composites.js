@@ -37,9 +37,5 @@
     else views.showColours({ store, source, bands: [0, 1, 2].map((i) => 3 * index + i) });
   }
 
-  function showBars({ source, table, selects }) {
-    source.data = { ...source.data, value: table[chosen(selects)] };
-  }
-
-  Object.assign(views, { chooseBands, compare, showImage, showBars });
+  Object.assign(views, { chooseBands, compare, showImage });
 })((window.dcfnetViews ??= {}));

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Range1d, Select, Slider
-from bokeh.plotting import figure
+from bokeh.models import ColumnDataSource, LayoutDOM, Select, Slider
 
 from dcfnet.show.views.panels import (
     Panel,
@@ -18,13 +17,12 @@ from dcfnet.show.views.panels import (
     colour_panel,
     opened_where_they_differ,
     put_image,
-    titled,
 )
 from dcfnet.show.views.store import cube
 from dcfnet.show.views.view import call, respond, when_shown
 
 TEAL = "#12939a"
-"""Of bars and lines: enough contrast on white and on black grounds."""
+"""Of lines: enough contrast on white and on black grounds."""
 
 
 def band_composite(
@@ -136,32 +134,3 @@ def frame_panels(
             respond(call("showImage", **panel.models, selects=selects), *selects)
         panels.append(panel)
     return panels, selects
-
-
-def bars(
-    values: npt.ArrayLike, names: Sequence[str], selects: Sequence[Select], *, title: str
-) -> LayoutDOM:
-    """Numbers that belong to the chosen frame, as bars.
-
-    Args:
-        values: (n1, ..., nk, M) numbers, the leading axes as in `frame_panels`.
-        names: What the M numbers are.
-        selects: The controls of `frame_panels`.
-        title: Stands above the bars.
-    """
-    table = np.asarray(values, dtype=float).reshape(-1, len(names))
-    source = ColumnDataSource({"name": list(names), "value": table[0]})
-    plot = figure(
-        y_range=list(names)[::-1],
-        x_range=Range1d(0, float(np.nanmax(table))),
-        height=40 + 28 * len(names),
-        sizing_mode="stretch_width",
-        max_width=480,
-        toolbar_location=None,
-        tools=[HoverTool(tooltips="@name: @value{0.[000]}")],
-        html_attributes={"role": "img", "aria-label": title},
-    )
-    plot.hbar(y="name", right="value", height=0.6, source=source, color=TEAL)
-    plot.ygrid.visible = False
-    respond(call("showBars", source=source, table=table.tolist(), selects=selects), *selects)
-    return titled(title, plot)

@@ -26,10 +26,7 @@ def two_images(bands):
 def frames(bands):
     stack = np.stack([bands[[i, 1, 0]].transpose(1, 2, 0) for i in range(4)])
     panels, choices = ex.frame_panels({"Frames": stack, "One": stack[0]}, {"Band": NAMES})
-    numbers = ex.bars(np.arange(8.0).reshape(4, 2), ["one", "two"], choices, title="Numbers")
-    return ex.column(
-        ex.controls(*choices), ex.side_by_side(*panels), numbers, sizing_mode="stretch_width"
-    )
+    return ex.column(ex.controls(*choices), ex.side_by_side(*panels), sizing_mode="stretch_width")
 
 
 def test_a_frame_is_chosen(bands, tmp_path, open_page):
