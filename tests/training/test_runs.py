@@ -13,15 +13,34 @@ from dcfnet.training.history import COLUMNS, History
 from dcfnet.training.runs import read_run, read_runs
 
 
-def written(folder, network="dicnn", **options):
+def written(folder, network="dicnn", epochs=5, options=None, **record):
     """A run's folder with made-up numbers."""
     folder.mkdir(parents=True)
-    rows = [{**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch} for epoch in range(1, 6)]
+    row = dict.fromkeys(COLUMNS, 0.5)
+    rows = [
+        {**row, "epoch": e, "train_loss": 1 / e, "valid_loss": 2 / e, "seconds": 3.0}
+        for e in range(1, epochs + 1)
+    ]
     History(rows).write(folder / "history.csv")
-    data = {"batch_size": 32, "train": {"patches": 361}}
-    settings = {"network": network, "options": options, **data}
-    (folder / "run.json").write_text(json.dumps({"settings": settings}))
+    settings = {
+        "network": network,
+        "options": options or {},
+        "batch_size": 32,
+        "lr": 1e-3,
+        "train": {"patches": 361},
+    }
+    record = {"settings": settings, "device": "a test", **record}
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
+
+
+def test_a_run_is_read_back(tmp_path):
+    written(tmp_path / "mine", epochs=4)
+    run = read_run("mine", tmp_path)
+    assert run.network == "dicnn"
+    assert run.history["epoch"].tolist() == [1, 2, 3, 4]
+    assert run.history.best_epoch() == 4
+    assert run.record["device"] == "a test"
 
 
 numbers = st.floats(width=64)
@@ -40,7 +59,7 @@ def test_any_history_survives_its_file_to_the_last_bit(tmp_path_factory, values)
 
 
 def test_an_epoch_counts_whole_batches_forward_and_backward(tmp_path):
-    written(tmp_path / "a", "dcfnet", width=0.1)
+    written(tmp_path / "a", "dcfnet", options={"width": 0.1})
     run = read_run("a", tmp_path)
     assert (run.network, len(run.history)) == ("dcfnet", 5)
     assert run.steps_per_epoch == 11  # 361 patches in batches of 32: 9 sit out
