@@ -10,6 +10,7 @@ without one all do.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -154,22 +155,32 @@ def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([first, second], axis=-1)
 
 
+@lru_cache(maxsize=8)
+def _times_conjugate(n: int) -> np.ndarray:
+    """The products of the units e_i with the conjugates of e_j, (n * n, n)."""
+    units = np.eye(n)
+    return _product(units[:, None], _conjugate(units)[None]).reshape(n * n, n)
+
+
 def _norm2(z: np.ndarray) -> np.ndarray:
     return (z**2).sum(axis=-1)
 
 
 def _q2n_of_blocks(gt: np.ndarray, fused: np.ndarray) -> np.ndarray:
-    """Q2n of each block; (blocks, pixels, components) -> (blocks,)."""
-    n = gt.shape[1]
-    mean = gt.mean(axis=1, keepdims=True)
-    std = gt.std(axis=1, ddof=1, keepdims=True)
+    """Q2n of each block; (blocks, components, pixels) -> (blocks,)."""
+    blocks, components, pixels = gt.shape
+    mean = gt.mean(axis=2, keepdims=True)
+    std = gt.std(axis=2, ddof=1, keepdims=True)
     std[std == 0] = np.finfo(np.float64).eps
     z1, z2 = (gt - mean) / std + 1, (fused - mean) / std + 1
 
-    m1, m2 = z1.mean(axis=1), z2.mean(axis=1)
-    unbias = n / (n - 1)
-    cov = unbias * (_product(z1, _conjugate(z2)).mean(axis=1) - _product(m1, _conjugate(m2)))
-    var = unbias * (_norm2(z1).mean(axis=1) + _norm2(z2).mean(axis=1) - _norm2(m1) - _norm2(m2))
+    m1, m2 = z1.mean(axis=2), z2.mean(axis=2)
+    z1 -= m1[..., None]
+    z2 -= m2[..., None]
+    var = ((z1**2).sum(axis=(1, 2)) + (z2**2).sum(axis=(1, 2))) / (pixels - 1)
+    # A product is linear in either factor: its mean is made of the components' covariances.
+    covariances = z1 @ z2.swapaxes(1, 2) / (pixels - 1)
+    cov = covariances.reshape(blocks, -1) @ _times_conjugate(components)
     luminance = 2 * np.sqrt(_norm2(m1) * _norm2(m2)) / (_norm2(m1) + _norm2(m2))
     contrast = np.divide(2 * np.sqrt(_norm2(cov)), var, out=np.ones_like(var), where=var != 0)
     return contrast * luminance
@@ -203,8 +214,8 @@ def q2n(gt: np.ndarray, fused: np.ndarray) -> float:
         strips = [
             image[:, top : top + BLOCK]
             .reshape(components, BLOCK, -1, BLOCK)
-            .transpose(2, 1, 3, 0)
-            .reshape(-1, BLOCK * BLOCK, components)
+            .transpose(2, 0, 1, 3)
+            .reshape(-1, components, BLOCK * BLOCK)
             for image in (gt, fused)
         ]
         data = strips[0].any(axis=(1, 2)) | strips[1].any(axis=(1, 2))
