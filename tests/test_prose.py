@@ -1,11 +1,15 @@
 """Numbers in the text of a page are those that it prints."""
 
+import importlib
 import os
 
 import pytest
 
 pytest.importorskip("bs4")
 
+from docutils.core import publish_doctree
+
+from tests.conftest import ROOT
 from tests.support.prose import unprinted
 from tests.test_book import PAGES
 
@@ -45,3 +49,10 @@ def test_numbers_in_the_text_are_those_of_the_page(name, book):
         pytest.skip("numbers in the text are those of the Longmont scene")
     wrong, _ = unprinted((book / f"{name}.html").read_text("utf-8"))
     assert wrong == []
+
+
+def test_a_number_stays_with_its_unit(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    page = publish_doctree("3 % of 5 × 5 in 2 more places, not ``7 % 4``")
+    importlib.import_module("access").tie(None, page, "")
+    assert page.astext() == "3\u00a0% of 5\u00a0×\u00a05 in 2 more places, not 7 % 4"

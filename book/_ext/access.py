@@ -12,6 +12,10 @@ CORRECTED = {
     # In a list stand list items; the other role is deprecated.
     'role="doc-biblioentry"': 'role="listitem"',
 }
+# Spaces at which no line may end: before a unit, and in sizes such as 3 × 3.
+TIED = re.compile(
+    r"(?<=\d) (?=(?:[%°×]|dB|DN|nm|m|km|[MG]B)(?!\w))|(?<=×) (?=\d)"
+)
 ICONS = re.compile(
     r'(<script defer src="[^"]*fontawesome\.js[^"]*">)</script>'
 )
@@ -37,6 +41,15 @@ def correct(
         context["body"] = context.get("body", "").replace(wrong, right)
 
 
+def tie(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Ties numbers to their units, in text but not in code."""
+    for text in list(doctree.findall(nodes.Text)):
+        within = text.parent
+        code = (nodes.literal, nodes.FixedTextElement, nodes.math)
+        if not isinstance(within, code) and TIED.search(text):
+            within.replace(text, nodes.Text(TIED.sub("\u00a0", text)))
+
+
 def lighten(app: Sphinx, exception: Exception | None) -> None:
     """Takes out of pages what the theme puts there and this book has no use for.
 
@@ -57,6 +70,7 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the extension."""
+    app.connect("doctree-resolved", tie)
     app.connect("html-page-context", correct)
     app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,7 @@
 """Class activation maps of a patch: any part of a DCFNet, any band, any region.
 
-`PatchCams` finds them; `transfer_part` and `pcft_parts` name what Figures 2 and 3 of the supplement
-show of them, and `part_table` has their numbers.
+`PatchCams` finds them; `transfer_part` names what Figure 2 of the supplement shows of them, and
+`part_table` has their numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,6 @@ from torch import Tensor
 from dcfnet.imagery.patches import PATCH
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.gradcam import GradCAM, LayerMaps, Region
-from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.parts import transfer_name
 
@@ -96,55 +95,30 @@ def transfer_part(source: int, target: int, hook: Hook = "arrives") -> str:
     return name if hook == "arrives" or source == target else f"{name}.last.conv"
 
 
-def pcft_parts(model: DCFNet) -> list[list[tuple[str, str]]]:
-    """The rows of Figure 3, each a list of titles and names: entering, steps, the branches.
+def part_table(
+    found: Mapping[str, PatchCams], parts: Mapping[str, str], bands: Iterable[int]
+) -> pd.DataFrame:
+    """The numbers of parts in some patches, each band's map taken by itself, then their means.
 
-    Raises:
-        ValueError: The network has no second PCFT, or one without crossing.
-    """
-    if not model.pcft2.crossing:
-        raise ValueError("this network was built without its second PCFT: there is none to show")
-    a, b = normalise(model.pcft2.pair.detach()).tolist()
-    return [
-        [
-            ("x0 enters", "stage2.branches.0"),
-            ("x1 enters", "stage2.branches.1"),
-            ("x0 at half size", "pcft2.down0"),
-            ("s = x1 + that", "pcft2.cross"),
-        ],
-        [
-            ("s at half size", "pcft2.down_cross"),
-            (f"u, with MS; b = {b:.3f}", "pcft2.channel_fusion"),
-            (f"v from x1; a = {a:.3f}", "pcft2.down1"),
-            ("branch 2 = a v + b u", "pcft2"),
-        ],
-        [
-            ("branch 0 beside it", "stage2.fusion.fused.0"),
-            ("branch 1 beside it", "stage2.fusion.fused.1"),
-        ],
-    ]
-
-
-def part_table(cams: PatchCams, parts: Mapping[str, str], bands: Iterable[int]) -> pd.DataFrame:
-    """The numbers of a figure's parts, by title, each band's map taken by itself, then their means.
+    Args:
+        found: The maps of each patch, by its name.
+        parts: The parts by their titles.
+        bands: Whose maps are taken.
 
     Returns:
-        For each title ``feature`` (mean of A over channels and pixels), ``map`` (mean of the map),
-        ``signed`` (mean before the ReLU, both in millionths) and ``zero`` (share of the map's
+        A row for each title, and for each patch the columns ``feature`` (mean of A over channels
+        and pixels), ``map`` (mean of the map, in millionths) and ``zero`` (share of the map's
         pixels that are 0).
     """
-    bands = list(bands)
-    rows = {}
-    for title, part in parts.items():
-        maps = np.stack([cams.map(part, band) for band in bands])
-        signed = np.stack([cams.signed(part, band) for band in bands])
-        rows[title] = {
-            "feature": float(cams.features(part).mean()),
-            "map": 1e6 * float(maps.mean()),
-            "signed": 1e6 * float(signed.mean()),
-            "zero": float((maps == 0).mean()),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    bands, tables = list(bands), {}
+    for patch, cams in found.items():
+        rows = {}
+        for title, part in parts.items():
+            maps = np.stack([cams.map(part, band) for band in bands])
+            feature = float(cams.features(part).mean())
+            rows[title] = {"feature": feature, "map": 1e6 * maps.mean(), "zero": (maps == 0).mean()}
+        tables[patch] = pd.DataFrame.from_dict(rows, orient="index")
+    return pd.concat(tables, axis=1)
 
 
 def pictured(test: Sample) -> dict[str, Sample]:

@@ -61,7 +61,7 @@ def headed(style: Styler, caption: str = "") -> Styler:
     )
 
 
-def shown(table: pd.DataFrame, caption: str = "", form: str = "{:.2f}", **columns: str) -> Styler:
+def shown(table: pd.DataFrame, caption: str = "", form: str = "{:z.2f}", **columns: str) -> Styler:
     """A table of numbers to look at, in one form, or single columns in another by their name."""
     forms = {name: columns.get(str(name), form) for name in table}
     return headed(table.style.format(forms), caption)

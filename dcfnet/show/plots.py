@@ -1,7 +1,7 @@
 """Figures of chapters: rows of pictures and maps, curves, bars, tables of numbers in colour.
 
 Each draws one figure, or on ``axes`` that a chapter hands in, with the same letters and colours
-everywhere; names out of `dcfnet.networks.NETWORKS` get their network's title and style.
+everywhere; names out of `dcfnet.show.style.STYLES` get their network's title and style.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from dcfnet.imagery.composite import SUPPLEMENT_QUANTILES, stretch
 from dcfnet.networks import NETWORKS
-from dcfnet.show.style import NetworkStyle, network_style
+from dcfnet.show.style import STYLES, NetworkStyle
 from dcfnet.training.history import History
 
 Images = Mapping[str, npt.NDArray[Any] | Sequence[npt.NDArray[Any]]]
@@ -279,14 +279,15 @@ def _styles(names: Sequence[str]) -> list[NetworkStyle]:
     dashes = [(), (3, 2), (1, 2), (3, 2, 1, 2)]
     shades = colormaps["cividis"](np.linspace(0.05, 0.8, max(len(names), 2)))
     return [
-        network_style(name)
-        if name in NETWORKS
-        else NetworkStyle(to_hex(shades[k]), dashes[k % len(dashes)], "os^Dv"[k % 5])
+        STYLES.get(name)
+        or NetworkStyle(to_hex(shades[k]), dashes[k % len(dashes)], "os^Dv<>p"[k % 8])
         for k, name in enumerate(names)
     ]
 
 
 def _title(name: Any) -> str:
+    if name == "dcfnet-narrow":
+        return "DCFNet, quarter width"
     return NETWORKS[name].title if name in NETWORKS else str(name)
 
 

@@ -28,19 +28,21 @@ class NetworkStyle:
 
 
 # Colours of Okabe and Ito, which colour-blind readers tell apart, and dashes for print.
-_STYLES = {
+STYLES = {
     "dcfnet": NetworkStyle("#d55e00", (), "P"),
+    "dcfnet-narrow": NetworkStyle("#e69f00", (5, 1), "X"),
     "fusionnet": NetworkStyle("#0072b2", (3, 2), "v"),
     "pannet": NetworkStyle("#009e73", (3, 2, 1, 2), "D"),
     "dicnn": NetworkStyle("#cc79a7", (1, 2), "^"),
     "msdcnn": NetworkStyle("#b08600", (1, 2, 3, 2), "s"),
     "pnn": NetworkStyle("#56b4e9", (), "o"),
 }
+"""The networks of `dcfnet.networks.NETWORKS` and DCFNet of quarter width, by name."""
 
 
 def network_style(network: str) -> NetworkStyle:
-    """The style of a network by its name in `dcfnet.networks.NETWORKS`; grey for any other."""
-    return _STYLES.get(network, NetworkStyle("#888888", (), "."))
+    """The style of a network by its name in `STYLES`; grey for any other."""
+    return STYLES.get(network, NetworkStyle("#888888", (), "."))
 
 
 def coloured(values: np.ndarray, low: float, high: float, name: str) -> npt.NDArray[np.uint8]:

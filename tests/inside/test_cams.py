@@ -5,7 +5,7 @@ from torch import nn
 
 from dcfnet.imagery.sensors import WV3
 from dcfnet.imagery.wald import reduce_resolution
-from dcfnet.inside.cams import PatchCams, part_table, pcft_parts, pictured, transfer_part
+from dcfnet.inside.cams import PatchCams, part_table, pictured, transfer_part
 from dcfnet.inside.gradcam import GradCAM
 from dcfnet.networks import build_network
 from tests.conftest import simulated
@@ -59,7 +59,7 @@ def test_patches_lie_in_the_test_region(sample):
 
 
 def test_table_counts_zeros(model, found):
-    row = part_table(found, {"all": "head.concat"}, [2, 5]).loc["all"]
+    row = part_table({"here": found}, {"all": "head.concat"}, [2, 5]).loc["all", "here"]
     shown = np.stack([found.map("head.concat", band) for band in (2, 5)])
     assert row["zero"] == (shown == 0).mean()
     assert row["map"] == pytest.approx(1e6 * shown.mean())
@@ -89,8 +89,3 @@ def test_a_transfer_can_be_hooked_at_its_last_convolution(model, found):
     assert found.map(transfer_part(2, 0), 0).shape == (64, 64)
     with pytest.raises(ValueError, match="hook must be"):
         transfer_part(2, 0, "somewhere")
-
-
-def test_a_network_without_pcft_has_no_figure_3():
-    with pytest.raises(ValueError, match="without its second PCFT"):
-        pcft_parts(build_network("dcfnet", 8, width=0.125, without=("pcft2",)))

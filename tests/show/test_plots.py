@@ -9,7 +9,7 @@ from dcfnet import WV3, DataError
 from dcfnet.imagery.composite import band_limits, composite, stretch
 from dcfnet.show import plots
 from dcfnet.show.plots import show_images, show_maps
-from dcfnet.show.style import network_style
+from dcfnet.show.style import STYLES, network_style
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +103,8 @@ def test_points_of_networks():
     axes = plots.scatter({"pnn": (1, 2), "dcfnet": (10, 20)}, xlabel="x", ylabel="y", log="xy")
     assert [line.get_marker() for line in axes.lines] == ["o", "P"]
     assert axes.get_xscale() == "log"
+    for told_apart in ("marker", "colour"):
+        assert len({getattr(style, told_apart) for style in STYLES.values()}) == len(STYLES)
 
 
 def test_bars_are_as_long_as_the_numbers():

@@ -165,10 +165,10 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
         (coloured(cam, 0, float(np.quantile(cam, 0.995)), "viridis"), "A class activation map."),
     ]
     texts = [
-        ("See it", "On three patches that it has not seen, DCFNet's mean ERGAS is {dcfnet:.2f}; "
-         "without learning, MTF-GLP-FS reaches {glp:.2f}."),
-        ("Take it apart", "Without the MS image in its pyramid ERGAS there is {without_ms:.2f}; "
-         "with PAN moved by half a pixel it is {shifted:.2f}."),
+        ("See it", "On three patches that it has not seen, DCFNet's mean error (ERGAS) is "
+         "{dcfnet:.2f}; without learning, MTF-GLP-FS reaches {glp:.2f}."),
+        ("Take it apart", "Without the MS image in its pyramid transfers that error is "
+         "{without_ms:.2f}; with PAN moved by half a pixel it is {shifted:.2f}."),
         ("Does the supplement hold?", "Transfers between branches are the paper's point. Trained "
          "without any, networks of quarter width end at a validation loss of {retrained:.3f}; with "
          "them at {whole:.3f} (thousandths, means of three)."),

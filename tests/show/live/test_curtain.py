@@ -55,7 +55,7 @@ def test_doors_lead_on_and_say_what_was_measured(models, scene):
     region = reduce_resolution(scene).region("test")
     patches = pictured(region).values()
     mean = np.mean([ergas(patch.gt, fuse(models["narrow"], patch)) for patch in patches])
-    assert f"DCFNet's mean ERGAS is {mean:.2f};" in html
+    assert f"DCFNet's mean error (ERGAS) is {mean:.2f};" in html
 
 
 def test_the_curtain_moves_and_a_place_is_asked_about(piece, opened):
