@@ -9,7 +9,7 @@ TILE = 256
 OVERLAP = 16
 """PAN pixels that are discarded along each side of a tile that has a neighbour there.
 
-With 8 and more DCFNet's error at seams is within half a percent of what it is there in one pass;
+With 8 and more DCFNet's error at seams is within a percent of what it is there in one pass;
 with 0 it is up to a tenth larger (``tests/benchmarks/bench_tiles.py``). 16 is that with a margin.
 """
 
