@@ -43,11 +43,11 @@ def correct(
 
 def tie(app: Sphinx, doctree: nodes.document, name: str) -> None:
     """Ties numbers to their units, in text but not in code."""
-    for text in list(doctree.findall(nodes.Text)):
-        within = text.parent
-        code = (nodes.literal, nodes.FixedTextElement, nodes.math)
-        if not isinstance(within, code) and TIED.search(text):
-            within.replace(text, nodes.Text(TIED.sub("\u00a0", text)))
+    code = (nodes.literal, nodes.FixedTextElement, nodes.math)
+    for element in doctree.findall(nodes.TextElement):
+        for k, text in enumerate(element.children):
+            if isinstance(text, nodes.Text) and not isinstance(element, code):
+                element[k] = nodes.Text(TIED.sub("\u00a0", text))
 
 
 def lighten(app: Sphinx, exception: Exception | None) -> None:
