@@ -110,6 +110,7 @@ def test_the_bytes_of_a_result_are_those_of_any_number_of_threads(tmp_path, monk
     assert results[0] == results[1] and asked == [None, "1", None, "2"]
 
 
+@pytest.mark.slow
 def test_degraded_back_it_agrees_with_ms_better_than_interpolation(tmp_path):
     pytest.importorskip("dgsamples", reason="the network was trained on a scene of dgsamples")
     scene = load_scene("wv3-longmont").crop(slice(300, 348), slice(540, 588))

@@ -62,6 +62,7 @@ def test_seams_are_no_worse_than_the_rest(network, scene):
     assert seam[1] < 0.1 * details
 
 
+@pytest.mark.slow
 def test_tiles_change_no_more_than_their_overlap_predicts():
     """Against one pass over 512 x 512: by as much as aligned corners displace the branches there.
 

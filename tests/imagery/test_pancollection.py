@@ -22,7 +22,7 @@ from dcfnet.imagery.sensors import get_sensor
 from tests.support.patches import samples, write_raw
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_the_same_patches(sample, tmp_path, context):
     path = tmp_path / "valid.h5"
     write_h5(path, sample, patch_windows(sample, "valid")[:6])
