@@ -1,5 +1,6 @@
 """Fixtures for tests that open pages: a built book and a browser without network."""
 
+import contextlib
 import functools
 import http.server
 import os
@@ -143,6 +144,13 @@ class Tab:
 @pytest.fixture
 def open_page(chromium):
     """Opens an address with every request refused that does not stay below `inside`."""
+    with opening(chromium) as open_page:
+        yield open_page
+
+
+@contextlib.contextmanager
+def opening(chromium):
+    """What `open_page` is; all pages are closed at the end."""
     contexts = []
 
     def open_page(url: str, *, inside: str, theme: str = "light", **options) -> Tab:

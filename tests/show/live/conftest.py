@@ -1,6 +1,5 @@
 """Two networks, patches to fuse, and regions to ask about."""
 
-import contextlib
 import functools
 
 import numpy as np
@@ -31,24 +30,29 @@ def site(written):
     return written[0]
 
 
+@pytest.fixture(scope="session")
+def firefox(site, tmp_path_factory):
+    """A Firefox for all tests."""
+    program = find_firefox()
+    from tests.show.live.firefox import firefox
+
+    with firefox(program, tmp_path_factory.mktemp("firefox"), f"file://{site}/") as page:
+        yield page
+
+
 @pytest.fixture
-def opened_at(request, site, tmp_path):
+def opened_at(request, site):
     """Opens an address of the site in a browser: a page with `evaluate` and `wrong`."""
-    with contextlib.ExitStack() as stack:
 
-        def open_at(browser, address, **options):
-            inside = f"file://{site}/"
-            if browser == "chromium":
-                open_page = request.getfixturevalue("open_page")
-                return Chromium(open_page, address, inside, **options)
-            program = find_firefox()
-            from tests.show.live.firefox import firefox
+    def open_at(browser, address, **options):
+        if browser == "chromium":
+            open_page = request.getfixturevalue("open_page")
+            return Chromium(open_page, address, f"file://{site}/", **options)
+        page = request.getfixturevalue("firefox")
+        page.open(address)
+        return page
 
-            page = stack.enter_context(firefox(program, tmp_path, inside))
-            page.open(address)
-            return page
-
-        yield open_at
+    return open_at
 
 
 @pytest.fixture

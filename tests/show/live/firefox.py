@@ -41,10 +41,14 @@ class Firefox:
         events = ["network.beforeRequestSent", "log.entryAdded"]
         self._send("session.subscribe", events=events)
         self._send("network.addIntercept", phases=["beforeRequestSent"])
-        self.page = self._send("browsingContext.create", type="tab")["context"]
+        self.page = ""
 
     def open(self, address: str) -> None:
-        """Loads a page."""
+        """Loads a page in a new tab; the one before is closed."""
+        last, self.page = self.page, self._send("browsingContext.create", type="tab")["context"]
+        if last:
+            self._send("browsingContext.close", context=last)
+        self.wrong.clear()
         self._send("browsingContext.navigate", context=self.page, url=address, wait="complete")
 
     def evaluate(self, expression: str) -> Any:

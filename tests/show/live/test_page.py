@@ -1,5 +1,6 @@
 """A network in a page that is read from disk, in Chromium and in Firefox, against torch."""
 
+import contextlib
 import json
 import shutil
 import statistics
@@ -12,6 +13,7 @@ import pytest
 import dcfnet
 from dcfnet.inside.switches import closed
 from dcfnet.show.live import rounded
+from tests.conftest import opening
 from tests.show.live.conftest import regions
 from tests.support.pages import Chromium, click, wait_until, write_page
 
@@ -19,16 +21,25 @@ EARLY, LATE, TURNED = 2e-3, 1e-4, 0.05  # as in test_graphs.py
 GATES = {"stage3.fusion.transfers.2_to_0": 0, "pcft2": 0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def address(site):
     """Of a page that does nothing by itself, beside the networks."""
     return write_page(site, "page", Path(__file__).with_name("page.html").read_text())
 
 
-@pytest.fixture(params=["chromium", "firefox"])
-def page(request, address, opened_at):
-    """The page, newly opened in each browser."""
-    return opened_at(request.param, address)
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def page(request, address, site):
+    """The page in each browser, in which the network has been started once for all tests."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "chromium":
+            open_page = stack.enter_context(opening(request.getfixturevalue("chromium")))
+            page = Chromium(open_page, address, f"file://{site}/")
+        else:
+            page = request.getfixturevalue("firefox")
+            page.open(address)
+        page.before = page.evaluate("[engine().length, button.textContent]")
+        start(page)
+        yield page
 
 
 def start(page):
@@ -51,9 +62,7 @@ def fuse_in(page, sample, **more):
 
 def test_a_click_brings_the_network_and_it_gives_what_torch_gives(page, models, patches):
     model = models["narrow"]
-    assert page.evaluate("engine().length") == 0
-    assert page.evaluate("button.textContent") == "Run the network here (5.5 MB)"
-    start(page)
+    assert page.before == [0, "Run the network here (5.5 MB)"]
     assert page.evaluate("engine().length") == 7  # six of the runtime, one of the network
     steps = page.evaluate("steps")
     assert [step["step"] for step in steps] == [*["loading"] * 8, "starting", "ready"]
@@ -101,7 +110,6 @@ def test_a_click_brings_the_network_and_it_gives_what_torch_gives(page, models, 
 
 def test_gates_and_tiles(page, models, patches):
     model, patch = models["narrow"], patches[1]
-    start(page)
 
     # A transfer and a PCFT are closed, as in torch.
     opened, shut = fuse_in(page, patch), fuse_in(page, patch, gates=GATES)
