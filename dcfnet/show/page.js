@@ -301,6 +301,8 @@
 
   async function mount(node, live) {
     node.dataset.state = "loading";
+    // JupyterLab has shortcuts for the same keys.
+    node.addEventListener("keydown", (event) => event.stopPropagation());
     const body = node.querySelector(".dcf-live-body");
     try {
       if (root.DecompressionStream) {

@@ -58,7 +58,7 @@ class Piece:
         credit = f'<p class="dcf-credit">{html.escape(self.attribution)}</p>'
         return (
             f'<div {self.head} data-kind="{html.escape(self.kind)}" role="group"'
-            f' aria-label="{html.escape(self.alt)}" data-lm-suppress-shortcuts="true">'
+            f' aria-label="{html.escape(self.alt)}">'
             f"<style>{source('page.css')}</style>"
             f'<div class="dcf-live-body"></div>{credit if self.attribution else ""}'
             f'<script type="text/plain" class="dcf-live-data">{packed(self.data)}</script>'
