@@ -31,6 +31,10 @@ from dcfnet.networks.base import require_bands
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
+CACHE = 256 * 2**20
+"""Bytes of blocks that GDAL keeps. By default 5 % of the memory; with fewer than a row of blocks of
+the result, 164 MiB for 20,000 columns, it reads and compresses everything many times."""
+
 
 def fuse_files(
     how: PansharpeningNetwork | Method,
@@ -101,9 +105,7 @@ def fuse_files(
     if not isinstance(how, Method):
         require_bands(how, sensor)
     with (
-        # MiB. By default blocks that were read fill 5 % of the memory; less than a row of blocks of
-        # the result, 164 MiB for 20,000 columns, and GDAL reads everything many times.
-        rasterio.Env(GDAL_CACHEMAX=512),
+        rasterio.Env(GDAL_CACHEMAX=CACHE),
         Pair(ms_path, pan_path, sensor, resample=resample) as pair,
     ):
         require_free(out_path, pair, overwrite)

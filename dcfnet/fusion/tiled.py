@@ -85,6 +85,7 @@ class _Runner:
         self, model: nn.Module, sensor: Sensor, device: torch.device, precision: str, engine: str
     ) -> None:
         self.device, self.precision, self.sensor = device, precision, sensor
+        self.layout = torch.contiguous_format if engine == "openvino" else torch.channels_last
         if not isinstance(model, PansharpeningNetwork):
             self.model = copy.deepcopy(model).eval().requires_grad_(False).to(device)
         elif engine == "openvino":
@@ -94,7 +95,7 @@ class _Runner:
 
     def __call__(self, ms: np.ndarray, lms: np.ndarray, pan: np.ndarray) -> np.ndarray:
         inputs = (
-            as_tensor(image, self.sensor, self.device).contiguous(memory_format=torch.channels_last)
+            as_tensor(image, self.sensor, self.device).contiguous(memory_format=self.layout)
             for image in (pan[:, None], ms, lms)
         )
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

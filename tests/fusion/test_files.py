@@ -17,6 +17,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
+from rasterio.env import getenv
 
 from dcfnet import WV3, DataError, load_scene, load_trained
 from dcfnet.fusion.files import fuse_files
@@ -108,6 +109,13 @@ def test_the_bytes_of_a_result_are_those_of_any_number_of_threads(tmp_path, monk
         out = fuse(METHODS["exp"], files, tmp_path / f"{threads}.tif")
         results.append(out.read_bytes())
     assert results[0] == results[1] and asked == [None, "1", None, "2"]
+
+
+def test_gdal_keeps_a_row_of_blocks_of_a_wide_result(quick, files, tmp_path):
+    kept = []
+    fuse(quick, files, tmp_path / "out.tif", on_row=lambda *_: kept.append(getenv()))
+    row_of_blocks = 8 * 512 * 20_000 * 2
+    assert {env["GDAL_CACHEMAX"] >= row_of_blocks for env in kept} == {True}  # bytes, not MiB
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ WIDTHS = {"paper's width": "dcfnet/fold{}", "quarter width": "dcfnet-narrow/fold
 """DCFNet on the three folds, by group."""
 
 GROUPS = {
-    "paper's width": (("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2", "dcfnet"),),
+    "paper's width": (("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2"),),
     "quarter width": (
         (
             *(f"dcfnet-narrow/fold{fold}" for fold in range(3)),
@@ -62,7 +62,7 @@ def known() -> list[str]:
     """Names of all runs whose networks the claims look at, whether they are there or not."""
     names = [name for group in GROUPS.values() for together in group for name in together]
     for network in COMPARED:
-        names += [*(f"{network}/fold{fold}" for fold in range(len(FOLDS))), network]
+        names += [f"{network}/fold{fold}" for fold in range(len(FOLDS))]
     for place in PARTS:
         names += [place.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
     return names
@@ -115,17 +115,12 @@ def by_fold(place: str, file: str, directory: Folder = None) -> dict[int, str]:
     """Names of a network's runs that have a file, by fold.
 
     Args:
-        place: Where they lie, for example ``"pnn/fold{}"``. On fold 0 an earlier run will do,
-            which lies outside any fold.
+        place: Where they lie, for example ``"pnn/fold{}"``.
         file: Its name.
         directory: The folder of all runs, ``data/runs`` unless given.
     """
-    runs, found = _runs(directory), {}
-    for fold in range(len(FOLDS)):
-        names = [place.format(fold), *([place.split("/")[0]] if fold == 0 else [])]
-        there = [name for name in names if is_file(runs / name / file)]
-        found.update(dict.fromkeys(there[:1], fold))
-    return {fold: name for name, fold in found.items()}
+    names = {fold: place.format(fold) for fold in range(len(FOLDS))}
+    return {k: name for k, name in names.items() if is_file(_runs(directory) / name / file)}
 
 
 def histories(place: str, directory: Folder = None) -> dict[int, Run]:
@@ -154,9 +149,7 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     runs, rows = _runs(directory), {}
     places = WIDTHS | {name: f"{name}/fold{{}}" for name in COMPARED}
     for network, place in places.items():
-        for fold, name in by_fold(place, "run.json", directory).items():
-            if not is_file(runs / name / FILE):
-                continue
+        for fold, name in by_fold(place, FILE, directory).items():
             values = read_measured(name, runs).first
             for title in dict.fromkeys(what for kind, what, _ in values if kind == "test"):
                 of_test = {metric: values["test", title, metric] for metric in OF_THE_CLAIMS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dcfnet.inside.claims.rule import Numbers
@@ -46,6 +47,6 @@ def cooperation(each: Trained, names: Sequence[str] = TRANSFERS) -> Found:
                 if name.startswith("stage3.")
                 else after_stage2(each, stage2, each.activations["pcft2"])
             )
-        what = name.replace(".fusion.transfers.", ", ").replace("_to_", " to ")
-        found[what, ""] = ergas(fused, each.patches) - whole
+        stage, source, target = re.findall(r"\d", name)
+        found[f"stage {stage}, T{target}{source}", ""] = ergas(fused, each.patches) - whole
     return found

@@ -51,7 +51,7 @@ def test_one_training_for_each_fold_and_seed(tmp_path):
 
     assert names() == names("paper's width") == []
     write(tmp_path, "dcfnet", "dcfnet/fold1", "narrow-whole-0", "narrow-whole-2")
-    assert names("paper's width") == ["dcfnet/fold1", "dcfnet"]
+    assert names("paper's width") == ["dcfnet/fold1"]  # the other has more epochs
     assert names() == ["narrow-whole-0", "narrow-whole-2"]
     write(tmp_path, "dcfnet/fold0", *(f"dcfnet-narrow/fold{k}" for k in range(3)))
     assert names("paper's width") == ["dcfnet/fold0", "dcfnet/fold1"]
@@ -79,20 +79,19 @@ def test_pairs_have_one_seed_and_come_from_one_experiment(tmp_path):
 
 
 def test_a_run_that_is_under_way_does_not_count(tmp_path):
-    record(tmp_path, "pnn")
+    record(tmp_path, "pnn/fold0")
     record(tmp_path, "pnn/fold1", stopped=None)
     assert list(histories("pnn/fold{}", tmp_path)) == [0]
-    assert list(ended(["pnn", "pnn/fold1", "pnn/fold2"], tmp_path)) == ["pnn"]
+    assert list(ended(["pnn/fold0", "pnn/fold1", "pnn/fold2"], tmp_path)) == ["pnn/fold0"]
 
 
-def test_results_belong_to_the_run_of_the_history(tmp_path):
-    for name in ("pnn", "dcfnet/fold1"):
+def test_results_are_those_of_the_folds(tmp_path):
+    for name in ("pnn", "pnn/fold0", "dcfnet/fold1"):
         record(tmp_path, name)
         write(tmp_path, name)
+    record(tmp_path, "pnn/fold1")  # not measured yet
     table = results_by_fold(tmp_path)
     assert table.index.tolist() == [("paper's width", "here", 1), ("pnn", "here", 0)]
-    record(tmp_path, "pnn/fold0")  # not measured yet: the older one must not stand in for it
-    assert results_by_fold(tmp_path).index.tolist() == [("paper's width", "here", 1)]
 
 
 def test_differences_are_of_the_same_folds_with_an_interval_over_them():

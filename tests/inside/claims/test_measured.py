@@ -127,5 +127,5 @@ def test_a_dcfnet_is_measured_twice(tmp_path):
     save_weights(network(), tmp_path / "dcfnet/weights.safetensors")
     found = measure("dcfnet", {"one": sample}, tmp_path)
     assert found.again.keys() == {key for key in found.first if key[0] != "test"}
-    shuffled, whole = (of["10", "stage3, 1 to 0", ""] for of in (found.again, found.first))
+    shuffled, whole = (of["10", "stage 3, T01", ""] for of in (found.again, found.first))
     assert sorted(shuffled) == pytest.approx(sorted(whole), abs=1e-6)
