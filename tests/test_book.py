@@ -90,7 +90,7 @@ def test_served_page_is_small_without_a_view_and_fits_a_phone_in_both_themes(
         " ...performance.getEntriesByType('resource')]"
         ".reduce((sum, entry) => sum + entry.decodedBodySize, 0)"
     )
-    # A view brings its data.
+    # A view brings its data and BokehJS.
     assert 1e5 < size < (1e9 if views else 3e6), f"{size / 1e6:.1f} MB"
     assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
     for theme in ("dark", "light"):
@@ -169,12 +169,12 @@ def test_notebooks_can_be_downloaded(book):
             assert '"outputs": []' in source.read_text()
 
 
-def test_scripts_of_views_are_served_once(book):
-    assert (book / "_static" / "pages.js").exists()
+def test_bokehjs_is_served_once(book):
+    assert len(list((book / "_static").glob("bokeh-*.min.js"))) == 1
     for path in book.rglob("*.html"):
         text = path.read_text()
         assert "data-shared" not in text
-        assert "dcfnetPages" not in text
+        assert "Bokeh Contributors" not in text
 
 
 @cache

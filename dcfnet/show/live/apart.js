@@ -1,8 +1,8 @@
 // Taking DCFNet apart: a patch, a region, bands, a part, and gates that close. See apart.py.
 "use strict";
 ((root) => {
-  const { element, chooser, buttons, fold, quantile, palettes, natural, fill, drawing, runner,
-    latest, busily, ergas, errorOf, regionTools } = root.dcfnetPages;
+  const { element, chooser, buttons, fold, quantile, palettes, natural, fill, runner, latest, busily,
+    ergas, errorOf, regionTools } = root.dcfnetPages;
 
   // --- The piece ------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@
       Object.assign(state, more);
       for (const [key, { select }] of Object.entries(chosen)) select.value = state[key];
       for (const [name, box] of Object.entries(gates)) box.checked = !(name in state.gates);
-      drawn.choose(state.part);
+      markPart();
       return refresh();
     }
 
@@ -120,8 +120,8 @@
     // Takes from panels what they have shown of something else.
     function empty(...names) {
       for (const name of names) {
-        const { picture, scale } = panels[name];
-        picture.width = picture.width;
+        const { canvas, scale } = panels[name];
+        canvas.width = canvas.width;
         scale.replaceChildren();
         panels[name].now = null;
       }
@@ -132,12 +132,12 @@
       const pixels = size[0] * size[1];
       if (!net && (state.patch !== data.where || isAltered())) {
         empty(...Object.keys(panels));
-        natural(panels.fused.picture, images.lms, sensor);
+        natural(panels.fused.canvas, images.lms, sensor);
         panels.fused.caption.textContent = "MS, interpolated (load the network to fuse it)";
         numbers.textContent = "";
         return;
       }
-      natural(panels.fused.picture, fused, sensor);
+      natural(panels.fused.canvas, fused, sensor);
       panels.fused.caption.textContent = "Fused image";
       panels.fused.now = { what: "Fused image", shape: size, words: (i) => sensor.rgb.map((band) =>
         `${sensor.bands[band]} ${Math.round(fused.data[band * pixels + i])}`).join(", ")
@@ -216,6 +216,19 @@
       numbers.textContent += ` ${inside.toFixed(0)} % of the map lies in the region.`;
     }
 
+    // --- The drawing ---
+    const drawing = element("div", { class: "dcf-drawing-box" });
+    drawing.innerHTML = data.drawing;
+    drawing.querySelector("svg")?.setAttribute("aria-hidden", "true"); // the list says the same
+    drawing.addEventListener("click", (event) => {
+      const part = event.target.closest("[data-part]");
+      if (part) change({ part: part.dataset.part });
+    });
+    function markPart() {
+      for (const part of drawing.querySelectorAll("[data-part]"))
+        part.classList.toggle("chosen", part.dataset.part === state.part);
+    }
+
     // --- Discoveries: a question, then the controls are set, then what one should have seen ---
     const asked = element("p", { class: "dcf-asked" }, "Each of these asks a question first.");
     const told = element("p", { class: "dcf-told", role: "status" });
@@ -255,8 +268,7 @@
     const mapFold = fold("How the map is made, and its weights",
       element("div", { class: "dcf-controls" }, chosen.relu.label),
       element("figure", {}, alphaWords, alphas));
-    const drawn = drawing(data.drawing, (part) => change({ part }));
-    const drawFold = fold("Choose the part in a drawing of the network", drawn.box);
+    const drawFold = fold("Choose the part in a drawing of the network", drawing);
     body.append(run.box,
       element("div", { class: "dcf-find" }, chips.group, asked, look, told),
       element("div", { class: "dcf-controls" }, chosen.patch.label, chosen.part.label,
@@ -264,7 +276,7 @@
       region.group, region.hint,
       element("div", { class: "dcf-panels" }, ...Object.values(panels).map((it) => it.figure)),
       numbers, readout, passFold, mapFold, drawFold);
-    drawn.choose(state.part);
+    markPart();
     draw();
   }
 

@@ -24,8 +24,7 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.networks.parts import transfer_name
 from dcfnet.show.diagram import architecture
 from dcfnet.show.live.pack import rounded
-from dcfnet.show.live.page import STEP, LivePage
-from dcfnet.show.page import coded, colours, of_sensor
+from dcfnet.show.live.page import STEP, LivePage, coded, colours, of_sensor
 
 FIRST = "stage3.fusion.fused.0"
 """The part that is looked at first."""
@@ -172,7 +171,7 @@ def apart(
     limits = band_limits(first.gt) if limits is None else limits
     data = {
         "sensor": of_sensor(first.sensor, limits),
-        "colours": colours("viridis", "magma", "RdBu_r"),
+        "colours": colours(),
         "networks": dict(
             zip(offered, ("Run DCFNet here", "or a quarter of its width"), strict=False)
         ),

@@ -28,8 +28,7 @@ from dcfnet.networks.one_pass import fuse
 from dcfnet.paths import data_dir
 from dcfnet.show.diagram import COLOURS
 from dcfnet.show.live.apart import altered
-from dcfnet.show.live.page import LivePage
-from dcfnet.show.page import coded, of_sensor
+from dcfnet.show.live.page import LivePage, coded, of_sensor
 from dcfnet.show.style import coloured, picture
 from dcfnet.training.history import History
 

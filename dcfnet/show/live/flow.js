@@ -194,7 +194,7 @@
     function draw() {
       const of = kind(), own = state.scale === "supplement";
       image.src = data.patches[state.patch].pictures[Number(state.look)];
-      large.image.picture.src = image.src;
+      large.image.frame.querySelector("img").src = image.src;
       large.image.caption.textContent = `The patch, ${
         ["natural colour", "bands 5, 3, 1"][Number(state.look)]}`;
       const shown = cards.map(({ node }) => valuesOf(partOf(node), of));
@@ -230,8 +230,10 @@
     const title = element("p", { class: "dcf-numbers", role: "status" });
     const facts = element("p", { class: "dcf-words" });
     const say = (words) => { readout.textContent = words; };
-    const large = { image: panel("The patch", size, null, "img"),
-      features: panel("Feature map", size, say), map: panel("Class activation map", size, say) };
+    const large = { image: panel("The patch", size), features: panel("Feature map", size, say),
+      map: panel("Class activation map", size, say) };
+    large.image.canvas.hidden = true;
+    large.image.frame.prepend(element("img", { alt: "The patch" }));
     function drawChosen() {
       for (const { node, button } of cards)
         button.setAttribute("aria-pressed", node.part === state.part);
@@ -259,7 +261,7 @@
       fillWith("map", `Map of ${inColour() ? "bands 5, 3, 1" : state.show === "all" ? "all bands"
         : sensor.bands[asked()[0][0]]}`);
       if (inColour()) {
-        paintInColour(large.map.picture, found[part]);
+        paintInColour(large.map.canvas, found[part]);
         large.map.scale.replaceChildren("each band stretched by itself");
       }
       Object.assign(body.dataset, { part, top: extreme(maps[0]) });

@@ -20,8 +20,7 @@ from dcfnet.inside.hooks import activations
 from dcfnet.networks.bricks import normalise
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.show.diagram import COLOURS
-from dcfnet.show.live.page import LivePage, of_patch
-from dcfnet.show.page import colours, halves, of_sensor
+from dcfnet.show.live.page import LivePage, colours, halves, of_patch, of_sensor
 from dcfnet.show.style import picture
 
 
@@ -198,7 +197,7 @@ def _page(
     data = {
         "sensor": of_sensor(sample.sensor, limits) | {"rgb_135": list(sample.sensor.rgb_135)},
         "quantiles": list(SUPPLEMENT_QUANTILES),
-        "colours": colours("viridis", "magma", "RdBu_r"),
+        "colours": colours(),
         "networks": {network: "Run DCFNet here"},
         "patches": {
             name: _patch(model, patch, sorted(parts), sorted(carried))

@@ -2,7 +2,7 @@
 // of it here. See own.py.
 "use strict";
 ((root) => {
-  const { element, slider, quantiles, packed, natural, coloured, panel, runner, openPair, whole,
+  const { element, quantiles, packed, natural, coloured, panel, runner, openPair, whole,
     writeGeotiff } = root.dcfnetPages;
   const VIEW = 256; // PAN pixels that are shown along each side
 
@@ -50,9 +50,9 @@
         const [rows, cols] = pair.pan.shape;
         said.textContent = `The pair fits: ${rows} × ${cols} PAN pixels on common ground.`;
         body.dataset.pair = "fits";
-        for (const [{ input, set }, size] of [[down, rows], [right, cols]]) {
-          input.max = Math.max(0, size - VIEW);
-          set(input.max / 2);
+        for (const [slider, size] of [[down, rows], [right, cols]]) {
+          slider.max = Math.max(0, size - VIEW);
+          slider.value = slider.max / 2;
         }
         draw();
         if (net) await fuse();
@@ -104,12 +104,13 @@
     // --- Pictures ---
     const panels = Object.fromEntries(["MS", "PAN", "fused"].map((name) =>
       [name, panel(name, [VIEW, VIEW])]));
-    const [down, right] = ["First row shown", "First column shown"].map((title) =>
-      slider(title, { min: 0, max: 0, step: 4, value: 0 }, draw));
+    const slider = (title) => element("input", { type: "range", min: 0, max: 0, step: 4,
+      "aria-label": title, oninput: () => draw() });
+    const [down, right] = [slider("First row shown"), slider("First column shown")];
 
     // The part of an image that is seen; `ratio` PAN pixels make one of its pixels.
-    const seenOf = (image, ratio = 1) => root.dcfnetLive.cut(image, ...[down, right].map(({ input }, axis) => {
-      const start = 4 * Math.floor(Number(input.value) / 4);
+    const seenOf = (image, ratio = 1) => root.dcfnetLive.cut(image, ...[down, right].map((it, axis) => {
+      const start = 4 * Math.floor(Number(it.value) / 4);
       const stop = start + Math.min(VIEW, pair.pan.shape[axis]);
       return { start: start / ratio, stop: stop / ratio };
     }));
@@ -121,10 +122,10 @@
       const limits = sensor.bands.map((_, c) =>
         quantiles(ms.data.subarray(c * size, (c + 1) * size), [0.02, 0.98]));
       const drawn = { rgb: sensor.rgb, limits };
-      natural(panels.MS.picture, ms, drawn);
+      natural(panels.MS.canvas, ms, drawn);
       const pan = seenOf(pair.pan);
-      coloured(panels.PAN.picture, pan.data, pan.shape, quantiles(pan.data, [0.02, 0.98]), GREYS);
-      if (fused) natural(panels.fused.picture, seenOf(fused), drawn);
+      coloured(panels.PAN.canvas, pan.data, pan.shape, quantiles(pan.data, [0.02, 0.98]), GREYS);
+      if (fused) natural(panels.fused.canvas, seenOf(fused), drawn);
     }
     const GREYS = Uint32Array.from({ length: 256 }, (_, i) => packed(i, i, i));
 
@@ -132,7 +133,8 @@
     const seen = element("div", { hidden: true },
       element("div", { class: "dcf-panels dcf-three-panels" },
         ...Object.values(panels).map(({ figure }) => figure)),
-      element("div", { class: "dcf-controls" }, down.label, right.label), save);
+      element("div", { class: "dcf-place" }, element("span", {}, "Rows shown"), down,
+        element("span", {}, "Columns shown"), right), save);
     body.append(drop, said, run.box, bar, end, seen);
   }
 

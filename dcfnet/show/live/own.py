@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dcfnet.imagery.sensors import Sensor
-from dcfnet.show.live.page import LivePage
-from dcfnet.show.page import of_sensor
+from dcfnet.show.live.page import LivePage, of_sensor
 
 
 def own_pair(sensor: Sensor) -> LivePage:

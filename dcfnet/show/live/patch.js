@@ -2,7 +2,7 @@
 // in engine.js; masks have an entry for each pixel. See apart.py.
 "use strict";
 ((root) => {
-  const { MOVES, element, buttons, capture, mark: draw, within } = root.dcfnetPages;
+  const { MOVES, element, buttons, capture, within } = root.dcfnetPages;
 
   // --- What is measured -----------------------------------------------------------------------
 
@@ -68,7 +68,7 @@
   // border is drawn on all of them. `changed` is called when another region is marked.
   function regionTools(panels, size, changed) {
     const hint = element("p", { class: "dcf-words" });
-    const [{ frame: area, picture }] = panels;
+    const [{ frame: area, canvas }] = panels;
     let [tool, corners, points] = ["whole", [24, 40, 24, 40], null];
     const marked = { mask: null, hint, set }; // no mask for the whole patch
     const chips = buttons("Region to average over", { whole: "whole patch", box: "box",
@@ -107,16 +107,18 @@
       show();
       changed();
     }
+    const draw = (path, some) => some.forEach(({ border }) =>
+      [...border.children].forEach((line) => line.setAttribute("d", path)));
     function show() {
       const { mask } = marked;
-      draw(panels, mask ? outline(mask, size) : "");
+      draw(mask ? outline(mask, size) : "", panels);
       const count = mask?.reduce((a, b) => a + b, 0);
       hint.textContent = mask ? `Region: ${count} pixels, ${(100 * count / mask.length).toFixed(1)
       } % of the patch. Arrow keys move it.` : "Region: the whole patch. Choose a tool to draw one.";
     }
 
     function place({ clientX, clientY }) {
-      const { left, top, width, height } = picture.getBoundingClientRect();
+      const { left, top, width, height } = canvas.getBoundingClientRect();
       return [(size[0] * (clientY - top)) / height, (size[1] * (clientX - left)) / width];
     }
     const dragged = () => {
@@ -135,7 +137,7 @@
       if (!points) return;
       points.push(place(event));
       const inside = tool === "hand" ? drawn(points) : boxed(dragged());
-      if (tool !== "pixel") draw(panels.slice(0, 1), outline(maskOf(inside, size), size));
+      if (tool !== "pixel") draw(outline(maskOf(inside, size), size), panels.slice(0, 1));
     });
     area.addEventListener("pointerup", () => {
       if (!points) return;

@@ -11,7 +11,7 @@ from dcfnet.inside.hooks import replaced
 from dcfnet.measure.metrics import ergas
 from dcfnet.show.live import apart, rounded
 from dcfnet.show.live.apart import altered
-from dcfnet.show.page import coded
+from dcfnet.show.live.page import coded
 from tests.support.pages import choose, click, settled, shown, usable, wait_until
 
 GATE = "stage3.fusion.transfers.{}"

@@ -1,4 +1,4 @@
-// Pieces of a page that answer their reader: what all of them need. See page.py.
+// Pieces of a page in which a network runs: what all of them need. See page.py.
 // A piece is <div class="dcf-live" data-kind="apart"> with its data as JSON inside.
 "use strict";
 ((root) => {
@@ -23,34 +23,12 @@
   const read = (options) => (Array.isArray(options) ? options.map((it) => [it, it])
     : Object.entries(options));
 
-  // A choice with its name before it; options that are options themselves are groups.
+  // A choice with its name before it.
   function chooser(title, options, value, changed) {
-    const each = ([key, words]) => (typeof words === "string"
-      ? element("option", { value: key }, words)
-      : element("optgroup", { label: key }, ...read(words).map(each)));
-    const select = element("select", { onchange: () => changed(select.value) });
-    const offer = (some, first) => {
-      select.replaceChildren(...read(some).map(each));
-      select.value = first;
-    };
-    offer(options, value);
-    return { select, offer, label: element("label", { class: "dcf-choice" }, `${title} `, select) };
-  }
-
-  // A number that is moved, with its name and its value before it.
-  function slider(title, options, changed) {
-    const said = element("span"); // of an output the label would be the name
-    const input = element("input", { type: "range", ...options, oninput: () => {
-      said.textContent = input.value;
-      changed();
-    } });
-    const set = (value) => {
-      input.value = value;
-      said.textContent = input.value;
-    };
-    set(options.value);
-    const name = element("span", {}, `${title}: `, said);
-    return { input, set, label: element("label", { class: "dcf-choice" }, name, input) };
+    const select = element("select", { onchange: () => changed(select.value) },
+      ...read(options).map(([key, words]) => element("option", { value: key }, words)));
+    select.value = value;
+    return { select, label: element("label", { class: "dcf-choice" }, `${title} `, select) };
   }
 
   // Buttons of which one is pressed, below their name.
@@ -116,7 +94,7 @@
     [name, Uint32Array.from({ length: 256 }, (_, i) => packed(...data.subarray(3 * i, 3 * i + 3)))]));
 
   // A canvas of as many pixels as the image has; style sheets say how large it is.
-  function paint(canvas, [rows, cols], colourOf) {
+  function picture(canvas, [rows, cols], colourOf) {
     canvas.width = cols;
     canvas.height = rows;
     const pixels = new Uint32Array(rows * cols);
@@ -132,7 +110,7 @@
       const step = 255 / (high - low || 1);
       return (i) => byte((values[i] - low) * step);
     });
-    paint(canvas, shape, (i) => packed(red(i), green(i), blue(i)));
+    picture(canvas, shape, (i) => packed(red(i), green(i), blue(i)));
   }
 
   // Three bands as red, green and blue; `image` is { data, shape: [bands, rows, columns] }.
@@ -145,53 +123,28 @@
   // One value for each pixel, from `low` to `high`, in a table of 256 colours.
   function coloured(canvas, values, shape, [low, high], table) {
     const step = 255 / (high > low ? high - low : 1);
-    paint(canvas, shape, (i) => table[byte((values[i] - low) * step)]);
+    picture(canvas, shape, (i) => table[byte((values[i] - low) * step)]);
   }
 
   // A picture below its title and above its scale, with room for what lies over it. `read`, if
   // given, gets what the pointer rests on: `now` says what that is, set { what, shape, words }.
-  function panel(title, [rows, cols], read, tag = "canvas") {
-    const picture = element(tag, tag === "img" ? { alt: title, draggable: "false" }
-      : { role: "img", "aria-label": title });
-    picture.style.aspectRatio = cols / rows;
+  function panel(title, [rows, cols], read) {
+    const canvas = element("canvas", { role: "img", "aria-label": title });
     const border = element("svg", { viewBox: `0 0 ${cols} ${rows}`, "aria-hidden": "true" });
     border.innerHTML = '<path class="dcf-under"/><path/>';
-    const layer = element("div", { class: "dcf-layer" }, picture, border);
-    const frame = element("div", { class: "dcf-frame" }, layer);
+    const frame = element("div", { class: "dcf-frame" }, canvas, border);
     const caption = element("figcaption", {}, title);
     const scale = element("div", { class: "dcf-scale" });
-    const made = { picture, border, layer, frame, caption, scale, now: null,
+    const made = { canvas, border, frame, caption, scale, now: null,
       figure: element("figure", {}, caption, frame, scale) };
-    picture.addEventListener("pointermove", (event) => read?.(pointed(picture, made.now, event)));
+    canvas.addEventListener("pointermove", (event) => read?.(pointed(canvas, made.now, event)));
     return made;
   }
 
-  // Draws a path on panels, above a dark line.
-  function mark(panels, path) {
-    for (const { border } of panels)
-      for (const line of border.children) line.setAttribute("d", path);
-  }
-
-  // A drawing of a network: a click chooses a part, and `choose` has one stand out.
-  function drawing(svg, clicked) {
-    const box = element("div");
-    box.innerHTML = svg;
-    box.querySelector("svg").setAttribute("aria-hidden", "true"); // a list says the same
-    box.addEventListener("click", (event) => {
-      const part = event.target.closest("[data-part]");
-      if (part) clicked(part.dataset.part);
-    });
-    const choose = (name) => {
-      for (const part of box.querySelectorAll("[data-part]"))
-        part.classList.toggle("chosen", part.dataset.part === name);
-    };
-    return { box, choose };
-  }
-
-  // What a picture shows where the pointer is, in words.
-  function pointed(picture, now, { clientX, clientY }) {
+  // What a canvas shows where the pointer is, in words.
+  function pointed(canvas, now, { clientX, clientY }) {
     if (!now) return "";
-    const box = picture.getBoundingClientRect();
+    const box = canvas.getBoundingClientRect();
     const [rows, cols] = now.shape;
     const at = (share, end) => within(Math.floor(end * share), end - 1);
     const y = at((clientY - box.top) / box.height, rows);
@@ -211,10 +164,10 @@
   // What a panel shows: values in a table of colours, the words at the ends of its scale, its title,
   // and what the pointer reads there.
   function fill(made, { title, what = title, values, shape, range, table, said, words }) {
-    coloured(made.picture, values, shape, range, table);
+    coloured(made.canvas, values, shape, range, table);
     scaled(made.scale, table, ...said);
     made.caption.textContent = title;
-    made.picture.setAttribute("aria-label", what === title ? title : `${title}: ${what}`);
+    made.canvas.setAttribute("aria-label", what === title ? title : `${title}: ${what}`);
     made.now = { what, shape, words };
   }
 
@@ -301,8 +254,6 @@
 
   async function mount(node, live) {
     node.dataset.state = "loading";
-    // JupyterLab has shortcuts for the same keys.
-    node.addEventListener("keydown", (event) => event.stopPropagation());
     const body = node.querySelector(".dcf-live-body");
     try {
       if (root.DecompressionStream) {
@@ -331,7 +282,7 @@
   const fold = (title, ...children) =>
     element("details", {}, element("summary", {}, title), ...children);
 
-  Object.assign(pages, { MOVES, element, chooser, slider, buttons, fold, capture, within, quantile,
-    quantiles, ends, packed, palettes, composite, natural, coloured, scaled, fill, panel, mark, pointed,
-    drawing, runner, latest, busily, mount, mountAll });
+  Object.assign(pages, { MOVES, element, chooser, buttons, fold, capture, within, quantile, quantiles,
+    ends, packed, palettes, composite, natural, coloured, fill, panel, pointed, runner, latest, busily,
+    mount, mountAll });
 })(window);
