@@ -10,7 +10,6 @@
     const { sensor } = data;
     const files = {};
     let [pair, fused, net, stop] = [null, null, null, null];
-    let choice = 0; // how often files were chosen: what comes of an older choice is dropped
 
     // --- Files ---
     const said = element("p", { class: "dcf-words", role: "status" }, "Nothing leaves the machine: "
@@ -39,19 +38,15 @@
 
     async function take(more) {
       Object.assign(files, more);
-      const mine = ++choice;
-      stop?.abort();
       for (const key of ["ms", "pan"]) names[key].textContent = files[key]?.name ?? "";
       [pair, fused] = [null, null];
-      bar.hidden = end.hidden = save.hidden = true;
+      save.hidden = true;
       draw();
       if (!files.ms || !files.pan) return;
       said.textContent = "Reading";
       try {
         if (!root.GeoTIFF) await root.dcfnetLive.script("live/geotiff.js");
-        const opened = await openPair(files.ms, files.pan, sensor);
-        if (mine !== choice) return;
-        pair = opened;
+        pair = await openPair(files.ms, files.pan, sensor);
         const [rows, cols] = pair.pan.shape;
         said.textContent = `The pair fits: ${rows} × ${cols} PAN pixels on common ground.`;
         body.dataset.pair = "fits";
@@ -62,7 +57,6 @@
         draw();
         if (net) await fuse();
       } catch (error) {
-        if (mine !== choice) return;
         said.textContent = error.message;
         body.dataset.pair = "refused";
       }
@@ -82,25 +76,22 @@
 
     async function fuse() {
       if (!pair) { run.say("The network is here. Now choose two files."); return; }
-      const [mine, began] = [choice, performance.now()];
+      const began = performance.now();
       stop = new AbortController();
       bar.hidden = end.hidden = false;
       try {
         const made = await net.fuseWhole(pair.pan, pair.ms, { maximum: sensor.maximum,
           masks: { pan: pair.pan.mask, ms: pair.ms.mask }, signal: stop.signal,
           onProgress: ({ done, total }) => {
-            if (mine !== choice) return;
             bar.value = done / total;
             run.say(`Fused ${done} of ${total} tiles`);
           } });
-        if (mine !== choice) return;
         fused = whole(made, pair, sensor);
         save.hidden = false;
         run.say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
         body.dataset.fused = "yes";
         draw();
       } catch (error) {
-        if (mine !== choice) return;
         run.say(error.name === "AbortError" ? "Stopped." : error.message);
       }
       bar.hidden = end.hidden = true;

@@ -156,31 +156,5 @@ def test_a_pair_is_fused_as_by_the_command(nodata, opened_in, models, tmp_path):
     assert not page.wrong
 
 
-def test_files_that_are_chosen_meanwhile_take_the_place_of_the_others(opened_in, tmp_path):
-    for name, size in (("large", (160, 160)), ("small", (H, W))):
-        ms, pan = scene(*size)
-        write(tmp_path / f"{name}-ms.tif", ms)
-        write(tmp_path / f"{name}-pan.tif", pan, fine(NORTH_UP))
-    page = opened_in("chromium", own_pair(dcfnet.WV3).html())
-
-    def choose(name):
-        for key in ("pan", "ms"):
-            page.tab.page.set_input_files(f"[data-file={key}]", tmp_path / f"{name}-{key}.tif")
-
-    choose("large")
-    wait_until(page, "piece.dataset.pair")
-    click(page, "[data-network=narrow]")
-    wait_until(page, "!document.querySelector('progress').hidden")
-    choose("small")
-    wait_until(page, "piece.dataset.fused")
-    page.evaluate("new Promise((done) => setTimeout(done, 3000))")  # an older result came later
-    size = page.evaluate(
-        "piece.result().arrayBuffer().then((it) => GeoTIFF.fromArrayBuffer(it))"
-        ".then((it) => it.getImage()).then((it) => [it.getHeight(), it.getWidth()])"
-    )
-    assert size == [4 * H, 4 * W]
-    assert not page.wrong
-
-
 def test_everybody_can_use_it(opened_in):
     usable(opened_in("chromium", own_pair(dcfnet.WV3).html(), width=390), 390)
