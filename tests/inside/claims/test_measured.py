@@ -87,10 +87,10 @@ def test_a_network_without_parts_is_measured_for_what_it_has(trained):
 
 
 def test_networks_are_measured_that_have_ended_and_are_not_what_was_measured(tmp_path):
-    for network, stopped in (("pnn", "epochs"), ("dicnn", "epochs"), ("pannet", None)):
-        name = f"{network}/fold0"
+    for kind, stopped in (("pnn", "epochs"), ("dicnn", "epochs"), ("pannet", None)):
+        name = f"{kind}/fold0"
         record(tmp_path, name, stopped)
-        save_weights(build_network(network), tmp_path / name / "weights.safetensors")
+        save_weights(build_network(kind), tmp_path / name / "weights.safetensors")
     assert outdated(tmp_path) == ["dicnn/fold0", "pnn/fold0"]
     for name in ("dicnn/fold0", "pnn/fold0"):
         Measured(name, {KEY: np.ones(1)}, {}, hash_of_weights(name, tmp_path)).write(tmp_path)
