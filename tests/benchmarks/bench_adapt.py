@@ -1,6 +1,6 @@
 """How long adapting takes, and what it brings on the WorldView-2 image of the book's town.
 
-    python -m tests.benchmarks.bench_adapt [--networks dcfnet fusionnet] [--json FILE]
+    python -m tests.benchmarks.bench_adapt [--networks fusionnet pannet dcfnet] [--json FILE]
 
 Each network, trained on WorldView-3, is measured as it was, with batch normalisation that takes
 its statistics from the scene, and adapted: one scale down, on the ground held back, beside
@@ -27,7 +27,7 @@ from dcfnet.training.machine import gains_from_bf16
 from tests.benchmarks.report import run
 
 
-def measure(networks: tuple[str, ...] = ("fusionnet", "dcfnet")) -> dict:
+def measure(networks: tuple[str, ...] = ("fusionnet", "pannet", "dcfnet")) -> dict:
     """Seconds and errors of each network."""
     scene = load_scene("wv2-longmont")
     blocks, sample = below(scene), full_resolution(scene)
