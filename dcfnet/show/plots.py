@@ -1,7 +1,7 @@
 """Figures of chapters: rows of pictures and maps, curves, bars, tables of numbers in colour.
 
 Each draws one figure, or on ``axes`` that a chapter hands in, with the same letters and colours
-everywhere; names out of `dcfnet.show.style.STYLES` get their network's title and style.
+everywhere; titles out of `dcfnet.show.style.STYLES` get their network's style.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dcfnet.imagery.composite import SUPPLEMENT_QUANTILES, stretch
-from dcfnet.networks import NETWORKS
 from dcfnet.show.style import STYLES, NetworkStyle
 from dcfnet.training.history import History
 
@@ -162,7 +161,7 @@ def curves(
         look: dict[str, Any] = {"linestyle": style.linestyle}
         if marks:
             look = {"marker": style.marker, "ms": 4}
-        axes.plot(x, y, color=style.colour, label=_title(name), **look)
+        axes.plot(x, y, color=style.colour, label=name, **look)
     return _finish(axes, xlabel, ylabel, log, legend and len(lines) > 1)
 
 
@@ -178,7 +177,7 @@ def scatter(
     """One or several points for each name, most often a network. Args as for `curves`."""
     axes = axes or _axes(6.5, 3.6)
     for (name, (x, y)), style in zip(points.items(), _styles(list(points)), strict=True):
-        axes.plot(x, y, style.marker, color=style.colour, ms=8, label=_title(name))
+        axes.plot(x, y, style.marker, color=style.colour, ms=8, label=name)
     axes.margins(0.1)
     return _finish(axes, xlabel, ylabel, log, legend)
 
@@ -209,12 +208,12 @@ def bars(
     ):
         at = place + thick * (k - (frame.shape[1] - 1) / 2)
         drawn = axes.barh(
-            at, values - start, 0.95 * thick, left=start, color=style.colour, label=_title(name)
+            at, values - start, 0.95 * thick, left=start, color=style.colour, label=name
         )
         if numbers:
             labels = [format(value, numbers) for value in values]
             axes.bar_label(drawn, labels, padding=3, fontsize=8)
-    axes.set_yticks(place, [_title(name) for name in frame.index])
+    axes.set_yticks(place, list(frame.index))
     axes.invert_yaxis()
     axes.margins(x=0.1 if numbers else None)
     return _finish(axes, xlabel, "", log, frame.shape[1] > 1)
@@ -255,8 +254,8 @@ def matrix(
     for (row, column), value in np.ndenumerate(np.asarray(table, float)):
         ink = "white" if colours[row, column] > 0.55 * colours.max() else "black"
         axes.text(column, row, format(value, number), ha="center", va="center", color=ink)
-    axes.set_xticks(range(table.shape[1]), [_title(name) for name in table])
-    axes.set_yticks(range(len(table)), [_title(name) for name in table.index])
+    axes.set_xticks(range(table.shape[1]), list(table))
+    axes.set_yticks(range(len(table)), list(table.index))
     return axes
 
 
@@ -283,12 +282,6 @@ def _styles(names: Sequence[str]) -> list[NetworkStyle]:
         or NetworkStyle(to_hex(shades[k]), dashes[k % len(dashes)], "os^Dv<>p"[k % 8])
         for k, name in enumerate(names)
     ]
-
-
-def _title(name: Any) -> str:
-    if name == "dcfnet-narrow":
-        return "DCFNet, quarter width"
-    return NETWORKS[name].title if name in NETWORKS else str(name)
 
 
 class LiveCurve:

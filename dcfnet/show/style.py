@@ -29,20 +29,20 @@ class NetworkStyle:
 
 # Colours of Okabe and Ito, which colour-blind readers tell apart, and dashes for print.
 STYLES = {
-    "dcfnet": NetworkStyle("#d55e00", (), "P"),
-    "dcfnet-narrow": NetworkStyle("#e69f00", (5, 1), "X"),
-    "fusionnet": NetworkStyle("#0072b2", (3, 2), "v"),
-    "pannet": NetworkStyle("#009e73", (3, 2, 1, 2), "D"),
-    "dicnn": NetworkStyle("#cc79a7", (1, 2), "^"),
-    "msdcnn": NetworkStyle("#b08600", (1, 2, 3, 2), "s"),
-    "pnn": NetworkStyle("#56b4e9", (), "o"),
+    "DCFNet": NetworkStyle("#d55e00", (), "P"),
+    "DCFNet, quarter width": NetworkStyle("#e69f00", (5, 1), "X"),
+    "FusionNet": NetworkStyle("#0072b2", (3, 2), "v"),
+    "PanNet": NetworkStyle("#009e73", (3, 2, 1, 2), "D"),
+    "DiCNN": NetworkStyle("#cc79a7", (1, 2), "^"),
+    "MSDCNN": NetworkStyle("#b08600", (1, 2, 3, 2), "s"),
+    "PNN": NetworkStyle("#56b4e9", (), "o"),
 }
-"""The networks of `dcfnet.networks.NETWORKS` and DCFNet of quarter width, by name."""
+"""The networks of the book by their titles."""
 
 
-def network_style(network: str) -> NetworkStyle:
-    """The style of a network by its name in `STYLES`; grey for any other."""
-    return STYLES.get(network, NetworkStyle("#888888", (), "."))
+def network_style(title: str) -> NetworkStyle:
+    """The style of a network by its title in `STYLES`; grey for any other."""
+    return STYLES.get(title, NetworkStyle("#888888", (), "."))
 
 
 def coloured(values: np.ndarray, low: float, high: float, name: str) -> npt.NDArray[np.uint8]:

@@ -81,10 +81,10 @@ def test_a_grid_shows_every_image(image):
     assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", ""]
 
 
-def test_curves_of_networks_have_their_title_and_style():
+def test_curves_of_networks_have_their_style():
     x = np.arange(5)
-    axes = plots.curves({"dcfnet": (x, x), "other": (x, x + 1)}, xlabel="x", ylabel="y", log="y")
-    style = network_style("dcfnet")
+    axes = plots.curves({"DCFNet": (x, x), "other": (x, x + 1)}, xlabel="x", ylabel="y", log="y")
+    style = network_style("DCFNet")
     assert [line.get_label() for line in axes.lines] == ["DCFNet", "other"]
     assert axes.lines[0].get_color() == style.colour != axes.lines[1].get_color()
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
@@ -100,7 +100,7 @@ def test_a_curve_may_have_a_band():
 
 
 def test_points_of_networks():
-    axes = plots.scatter({"pnn": (1, 2), "dcfnet": (10, 20)}, xlabel="x", ylabel="y", log="xy")
+    axes = plots.scatter({"PNN": (1, 2), "DCFNet": (10, 20)}, xlabel="x", ylabel="y", log="xy")
     assert [line.get_marker() for line in axes.lines] == ["o", "P"]
     assert axes.get_xscale() == "log"
     for told_apart in ("marker", "colour"):
@@ -108,7 +108,7 @@ def test_points_of_networks():
 
 
 def test_bars_are_as_long_as_the_numbers():
-    table = pd.DataFrame({"one": [1.0, 2.0], "two": [3.0, 4.0]}, index=["a", "pnn"])
+    table = pd.DataFrame({"one": [1.0, 2.0], "two": [3.0, 4.0]}, index=["a", "PNN"])
     axes = plots.bars(table, xlabel="x", start=1, numbers=".1f")
     assert [bar.get_width() for bar in axes.patches] == [0, 1, 2, 3]
     assert [text.get_text() for text in axes.texts] == ["1.0", "2.0", "3.0", "4.0"]

@@ -12,6 +12,7 @@ Reference:
 
 from dcfnet.inside.claims.committed import (
     GROUPS,
+    TITLES,
     agreement_of_maps,
     classical_results,
     difference_by_fold,
@@ -29,6 +30,7 @@ from dcfnet.inside.claims.trained import Trained, take_patches
 
 __all__ = [
     "GROUPS",
+    "TITLES",
     "Check",
     "Finding",
     "Measured",

@@ -20,6 +20,7 @@ from dcfnet.inside.claims.measured import (
 )
 from dcfnet.inside.claims.rule import LEAST
 from dcfnet.measure.tables import OF_THE_CLAIMS
+from dcfnet.networks import NETWORKS
 from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
 from dcfnet.training.trials import COMPARED
@@ -29,6 +30,9 @@ Folder = str | Path | None
 
 WIDTHS = {"paper's width": "dcfnet/fold{}", "quarter width": "dcfnet-narrow/fold{}"}
 """DCFNet on the three folds, by group."""
+
+TITLES = {"paper's width": "DCFNet", "quarter width": "DCFNet, quarter width"}
+"""What tables call DCFNet of each group."""
 
 GROUPS = {
     "paper's width": (("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2"),),
@@ -144,10 +148,11 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
         directory: The folder of all runs, ``data/runs`` unless given.
 
     Returns:
-        A row for each network (or width of DCFNet), test set and fold.
+        A row for each network, by its title (or that of a width of DCFNet), test set and fold.
     """
     runs, rows = _runs(directory), {}
-    places = WIDTHS | {name: f"{name}/fold{{}}" for name in COMPARED}
+    places = {TITLES[group]: place for group, place in WIDTHS.items()}
+    places |= {NETWORKS[name].title: f"{name}/fold{{}}" for name in COMPARED}
     for network, place in places.items():
         for fold, name in by_fold(place, FILE, directory).items():
             values = read_measured(name, runs).first

@@ -9,6 +9,7 @@ import numpy as np
 
 from dcfnet.inside.claims.committed import (
     LENGTHS,
+    TITLES,
     WIDTHS,
     Folder,
     ended,
@@ -21,6 +22,7 @@ from dcfnet.inside.claims.context import SHARES
 from dcfnet.inside.claims.measured import Key, Measured, Values
 from dcfnet.inside.claims.rule import Check, Finding, Numbers
 from dcfnet.inside.claims.training import better_results, lower_loss, optimal_epoch
+from dcfnet.networks import NETWORKS
 from dcfnet.training.trials import COMPARED
 
 FURTHER = 0.05
@@ -78,7 +80,7 @@ def findings(directory: Folder = None) -> dict[str, list[Finding]]:
     Args:
         directory: The folder of all runs, ``data/runs`` unless given.
     """
-    others = {name: histories(f"{name}/fold{{}}", directory) for name in COMPARED}
+    others = {NETWORKS[n].title: histories(f"{n}/fold{{}}", directory) for n in COMPARED}
     results = results_by_fold(directory)
     found = {}
     for group, place in WIDTHS.items():
@@ -87,7 +89,7 @@ def findings(directory: Folder = None) -> dict[str, list[Finding]]:
         networks = trainings(group, directory)
         found[group] = [
             lower_loss(ours, others),
-            better_results(ours, others, results, group),
+            better_results(ours, others, results, TITLES[group]),
             optimal_epoch(lengths),
             *(_inside(claim, _direct(claim, networks)) for claim in ("4", "5", "6")),
             _inside("7", [*_order(networks), *_direct("7", networks)], _radii(networks)),

@@ -9,14 +9,13 @@ import pandas as pd
 
 from dcfnet.inside.claims.rule import Check, Finding, Numbers
 from dcfnet.measure.tables import METRICS, OF_THE_CLAIMS
-from dcfnet.networks import NETWORKS
 from dcfnet.training.runs import Run
 
 PAPER_STEPS = 9714 // 32
 """Whole batches of 32 in an epoch of the paper, which has 9,714 training patches."""
 
 Runs = Mapping[str, Mapping[int, Run]]
-"""By network and fold."""
+"""By a network's title and by fold."""
 
 
 def lower_loss(ours: Mapping[int, Run], others: Runs) -> Finding:
@@ -43,9 +42,9 @@ def lower_loss(ours: Mapping[int, Run], others: Runs) -> Finding:
             if len(below):
                 operations = (needs + 5) * run.operations_per_epoch
                 cost.append(operations / ((takes + 5) * other.operations_per_epoch))
-        checks.append(Check(f"below the lowest loss of {_title(name)} in fewer epochs", effects))
+        checks.append(Check(f"below the lowest loss of {name} in fewer epochs", effects))
         if cost:
-            costs.append(f"{_title(name)} {np.mean(cost):.1f}")
+            costs.append(f"{name} {np.mean(cost):.1f}")
     return Finding(
         "1",
         "Lower training loss in fewer epochs",
@@ -61,12 +60,8 @@ def _smooth(losses: Numbers, epochs: int = 5) -> Numbers:
     return np.convolve(losses, np.ones(epochs) / epochs, "valid")
 
 
-def _title(network: str) -> str:
-    return NETWORKS[network].title if network in NETWORKS else network
-
-
 def better_results(
-    ours: Mapping[int, Run], others: Runs, results: pd.DataFrame, network: str = "dcfnet"
+    ours: Mapping[int, Run], others: Runs, results: pd.DataFrame, network: str = "DCFNet"
 ) -> Finding:
     """Claim 2: where DCFNet's training loss is lower, its results are better, on all test sets.
 
@@ -78,7 +73,7 @@ def better_results(
         ours: DCFNet's runs by fold.
         others: Those of the networks that it is compared with.
         results: A row for each network, test set and fold, from `results_by_fold`.
-        network: DCFNet's name there.
+        network: DCFNet's title there.
     """
     signs = np.array([METRICS[metric][1] for metric in OF_THE_CLAIMS])
     checks: list[Check] = []
@@ -94,7 +89,7 @@ def better_results(
                 if _final(ours[fold]) < _final(runs[fold]):
                     here, there = (results.loc[n, title, fold].to_numpy() for n in (network, name))
                     effects[f"fold {fold}"] = np.array([(signs * (here / there - 1)).min()])
-            what = f"{title}: better than {_title(name)} in all three metrics"
+            what = f"{title}: better than {name} in all three metrics"
             # Where its loss is not the lower one the claim says nothing.
             reading = "" if len(effects) == len(common) else "loss not always the lower one"
             checks.append(Check(what, effects, reading))

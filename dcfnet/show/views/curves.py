@@ -63,7 +63,7 @@ def convergence(runs: Mapping[str, Run]) -> LayoutDOM:
         inline=True,
         sizing_mode="stretch_width",
         html_attributes={"role": "group", "aria-label": "Networks"},
-        stylesheets=[_legend([run.network for run in runs.values()])],
+        stylesheets=[_legend(list(runs))],
     )
 
     tables, best = [], []
@@ -94,8 +94,8 @@ def convergence(runs: Mapping[str, Run]) -> LayoutDOM:
             visible=kind == scale.value,
             html_attributes={"role": "img", "aria-label": f"Training curves, {kind} scale"},
         )
-        for name, run, line, mark in zip(runs, runs.values(), lines, marks, strict=True):
-            style = network_style(run.network)
+        for name, line, mark in zip(runs, lines, marks, strict=True):
+            style = network_style(name)
             dashes = [int(2 * part) for part in style.dashes]
             curve = plot.line(
                 "x", "y", source=line, color=style.colour, line_dash=dashes, line_width=2
@@ -113,11 +113,11 @@ def convergence(runs: Mapping[str, Run]) -> LayoutDOM:
     return column(controls(x, y, scale, smooth), shown, *plots, sizing_mode="stretch_width")
 
 
-def _legend(networks: Sequence[str]) -> InlineStyleSheet:
+def _legend(titles: Sequence[str]) -> InlineStyleSheet:
     """Draws each network's line before its name in a group of boxes."""
     css = []
-    for i, network in enumerate(networks, 1):
-        style = network_style(network)
+    for i, title in enumerate(titles, 1):
+        style = network_style(title)
         line = (
             "<svg xmlns='http://www.w3.org/2000/svg' width='30' height='8'><path d='M0 4H30'"
             f" stroke='{style.colour}' stroke-width='3'"

@@ -91,7 +91,7 @@ def test_results_are_those_of_the_folds(tmp_path):
         write(tmp_path, name)
     record(tmp_path, "pnn/fold1")  # not measured yet
     table = results_by_fold(tmp_path)
-    assert table.index.tolist() == [("paper's width", "here", 1), ("pnn", "here", 0)]
+    assert table.index.tolist() == [("DCFNet", "here", 1), ("PNN", "here", 0)]
 
 
 def test_differences_are_of_the_same_folds_with_an_interval_over_them():

@@ -23,12 +23,12 @@ def test_lower_loss_counts_epochs():
     ours = run([1.0] * 5 + [0.1] * 10, operations=3.0)
     theirs = run(np.linspace(2, 0.5, 30))
     folds = range(3)
-    found = lower_loss(dict.fromkeys(folds, ours), {"pnn": dict.fromkeys(folds, theirs)})
+    found = lower_loss(dict.fromkeys(folds, ours), {"PNN": dict.fromkeys(folds, theirs)})
     assert found.verdict == "supported"
     # Theirs is lowest with its last window, 25; ours is below 0.55 with window 3: 2/5 + 3 x 0.1/5.
     assert found.checks[0].of_trainings.tolist() == [25 - 3] * 3
     assert f"PNN {3 * 8 / 30:.1f}" in found.notes[0]
-    never = lower_loss(dict.fromkeys(folds, theirs), {"pnn": dict.fromkeys(folds, ours)})
+    never = lower_loss(dict.fromkeys(folds, theirs), {"PNN": dict.fromkeys(folds, ours)})
     assert never.verdict == "not supported"
     assert never.checks[0].of_trainings.tolist() == [-np.inf] * 3
     assert never.notes == ()
@@ -38,9 +38,9 @@ def test_lower_loss_counts_epochs():
 def test_lower_loss_compares_on_one_fold():
     ours = {0: run([1.0] * 9), 1: run([0.1] * 9)}
     theirs = {1: run([0.5] * 9), 2: run([0.01] * 9)}
-    (check,) = lower_loss(ours, {"pnn": theirs}).checks
+    (check,) = lower_loss(ours, {"PNN": theirs}).checks
     assert list(check.effects) == ["fold 1"]
-    assert lower_loss(ours, {"pnn": {}}).verdict == "cannot be tested here"
+    assert lower_loss(ours, {"PNN": {}}).verdict == "cannot be tested here"
 
 
 def results(**by_network):
@@ -64,8 +64,8 @@ def results(**by_network):
 )
 def test_better_means_better_in_all_three_metrics(theirs, effect):
     runs = dict.fromkeys(range(3), run([1.0] * 5)), dict.fromkeys(range(3), run([2.0] * 5))
-    table = results(dcfnet=(2.0, 2.0, 0.9), pnn=theirs)
-    found = better_results(runs[0], {"pnn": runs[1]}, table)
+    table = results(DCFNet=(2.0, 2.0, 0.9), PNN=theirs)
+    found = better_results(runs[0], {"PNN": runs[1]}, table)
     expected = min(1 - 2 / 2.5, 0.9 / 0.8 - 1) if theirs == (2.5, 2.5, 0.8) else effect
     assert found.checks[0].of_trainings == pytest.approx(expected)
     assert found.verdict == ("supported" if expected > 0 else "not supported")
@@ -73,15 +73,15 @@ def test_better_means_better_in_all_three_metrics(theirs, effect):
 
 def test_better_results_asks_only_where_the_loss_is_lower():
     low, high = run([1.0] * 5), run([2.0] * 5)
-    table = results(dcfnet=(2.0, 2.0, 0.9), pnn=(1.0, 1.0, 1.0))
+    table = results(DCFNet=(2.0, 2.0, 0.9), PNN=(1.0, 1.0, 1.0))
     ours = dict.fromkeys(range(3), low)
-    sometimes = better_results(ours, {"pnn": {0: high, 1: high, 2: run([0.5] * 5)}}, table)
+    sometimes = better_results(ours, {"PNN": {0: high, 1: high, 2: run([0.5] * 5)}}, table)
     assert sometimes.verdict == "cannot be tested here"
     assert list(sometimes.checks[0].effects) == ["fold 0", "fold 1"]
-    never = better_results(ours, {"pnn": dict.fromkeys(range(3), run([0.5] * 5))}, table)
+    never = better_results(ours, {"PNN": dict.fromkeys(range(3), run([0.5] * 5))}, table)
     assert never.verdict == "cannot be tested here"
     assert not never.counted
-    unmeasured = better_results(ours, {"dicnn": dict.fromkeys(range(3), high)}, table)
+    unmeasured = better_results(ours, {"DiCNN": dict.fromkeys(range(3), high)}, table)
     assert unmeasured.verdict == "cannot be tested here"
 
 

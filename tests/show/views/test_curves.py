@@ -107,8 +107,8 @@ def smooths(view, runs):
 def test_each_name_stands_beside_its_line(runs):
     group = ex.convergence(runs).select_one({"type": CheckboxGroup})
     css = unquote("".join(sheet.css for sheet in group.stylesheets))
-    for i, run in enumerate(runs.values(), 1):
-        assert re.search(rf"nth-child\({i}\).*stroke='{network_style(run.network).colour}'", css)
+    for i, title in enumerate(runs, 1):
+        assert re.search(rf"nth-child\({i}\).*stroke='{network_style(title).colour}'", css)
 
 
 def test_the_dot_is_at_the_optimal_epoch_where_there_is_one(runs, tmp_path, open_page):
