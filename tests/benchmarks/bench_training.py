@@ -75,15 +75,16 @@ def plain_step(batch: int, device: torch.device):
     return step
 
 
-def fit_step(batch: int, precision: str, compile: bool):
+def fit_step(batch: int, precision: str, compile: bool = False, network: str = "dcfnet", **options):
     """The step of `fit` itself, with its defaults."""
     torch.manual_seed(0)
     data = [{k: torch.rand(c, n, n) for k, (c, n) in SHAPES.items()} for _ in range(batch)]
     plan = Plan(batch_size=batch, precision=precision)
     accelerator = accelerator_for("auto", plan.precision, plan.accumulate)
-    model = build_network("dcfnet").to(accelerator.device, memory_format=torch.channels_last)
-    network = torch.compile(model) if compile else model
-    loss, adam = accelerator.prepare(Loss(network), State(model, plan).adam)
+    model = build_network(network, **options)
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    trained = torch.compile(model) if compile else model
+    loss, adam = accelerator.prepare(Loss(trained), State(model, plan).adam)
     patches = next(iter(batch_loader(data, BatchOrder(batch, plan))))
     model.train()
     return lambda: learn(patches, loss, adam, accelerator, torch.channels_last)
@@ -96,7 +97,7 @@ def measure(batch: int = 32, repeats: int = 5, compile: bool = False) -> dict:
     rates = dict.fromkeys(precisions, 0.0)
     variants = {"plain": (plain_step(batch, device), "fp32")}
     for precision in precisions:
-        variants[f"fit, {precision}"] = (fit_step(batch, precision, False), precision)
+        variants[f"fit, {precision}"] = (fit_step(batch, precision), precision)
     if compile:
         precision = precisions[-1]
         variants[f"fit, {precision}, compiled"] = (fit_step(batch, precision, True), precision)
