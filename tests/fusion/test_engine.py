@@ -10,6 +10,7 @@ from dcfnet import WV3, DataError, build_network
 from dcfnet.fusion.engine import WORTH_IT, engine_for
 from dcfnet.fusion.files import fuse_files
 from dcfnet.fusion.tiled import fuse_scene
+from dcfnet.training.machine import gains_from_bf16
 
 CPU = torch.device("cpu")
 openvino = pytest.mark.skipif(
@@ -31,7 +32,10 @@ def test_openvino_gives_what_torch_gives(network, scene, name):
     )
     largest = np.abs(one).max()
     assert np.abs(other - one).max() < 4e-6 * largest
-    assert 0 < np.abs(short - one).max() < 0.05 * largest
+    off = np.abs(short - one).max()
+    assert off < 0.05 * largest
+    # Where a processor lacks bfloat16, OpenVINO may compute in float32 all the same.
+    assert off > 0 or not gains_from_bf16(CPU)
 
 
 @openvino
