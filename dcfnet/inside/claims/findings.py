@@ -31,7 +31,7 @@ FURTHER = 0.05
 INSIDE = {
     "4": (
         "The main branch keeps its resolution and is rich in detail",
-        "Share of PAN's detail that single pixels of a fused branch tell",
+        "Share of PAN's detail that pixels of a fused branch tell, minus one half or another's",
     ),
     "5": (
         "Feature means, tested as spread: main branch and high-to-low transfers exceed the others",
@@ -39,7 +39,7 @@ INSIDE = {
     ),
     "6": (
         "The main branch, supplemented by the others, carries high-level content",
-        "Share told of the surroundings (17 x 17); content proper would need labels",
+        "Share told of the surroundings (17 x 17), minus the share that it is compared with",
     ),
     "7": (
         "Lower-resolution branches have larger receptive fields; the main one attends to texture",
