@@ -54,7 +54,8 @@ def test_released_golden(name):
     model = load_released(name, Path(folder) / RELEASED_FILES.get(name, f"{name}.pth"))
     assert not model.training
     found = golden.summary(model(*golden.inputs(64, 64, torch.float32)))
-    assert found == pytest.approx(golden.RELEASED[name], abs=2e-6)
+    # Processors sum in different orders: ten or twenty roundings of float32.
+    assert found == pytest.approx(golden.RELEASED[name], rel=3e-6, abs=2e-6)
 
 
 @pytest.mark.parametrize("sensor", ["qb", "wv2", "wv4"])
