@@ -2,9 +2,9 @@
 
     python book/print.py FOLDER OUT.pdf
 
-Chromium prints what a reader sees: views stand as they are before anybody touches them. Links lead
-to places in the PDF, and the chapters are its outline. Code that a reader would have to open is
-left out, and so is the page on the package.
+Chromium prints what a reader sees: views stand as they are before anybody touches them, and one
+that is higher than a sheet is made smaller. Links lead to places in the PDF, and the chapters are
+its outline. Code that a reader would have to open is left out, and so is the page on the package.
 """
 
 import shutil
@@ -18,7 +18,8 @@ from take_along import link
 PREPARE = """() => {
   document.getElementById("document-book/api")?.nextElementSibling.remove();
   for (const code of document.querySelectorAll("details.above-input")) code.remove();
-  for (const box of document.querySelectorAll("details")) box.open = true;
+  for (const box of document.querySelectorAll("details:not(.dcf-live *)")) box.open = true;
+  for (const word of document.querySelectorAll("details.below-input > summary")) word.remove();
   // Chapters have names of their own inside; in one page each needs to be the only one.
   const taken = new Set();
   for (const [i, chapter] of document.querySelectorAll("article section").entries()) {
@@ -47,6 +48,27 @@ READY = """() => [...document.querySelectorAll(".dcf-view, .dcf-live")]
   .every((view) => ["ready", "failed"].includes(view.dataset.state))"""
 DRAWN = """() => new Promise((done) =>
   requestAnimationFrame(() => requestAnimationFrame(done)))"""
+# A view that is higher than a sheet is laid out as on a wide screen, and made smaller.
+WIDEN = """(height) => {
+  for (const view of document.querySelectorAll(".dcf-view, .dcf-live")) {
+    if (view.offsetHeight > height) view.style.width = "1100px";
+  }
+}"""
+FIT = """([width, height]) => {
+  for (const view of document.querySelectorAll(".dcf-view, .dcf-live")) {
+    const scale = Math.min(width / view.offsetWidth, height / view.offsetHeight);
+    if (scale >= 1) continue;
+    const sheet = document.createElement("div");
+    // Size containment keeps it in one piece.
+    sheet.style = `contain: size; height: ${scale * view.offsetHeight}px`;
+    view.replaceWith(sheet);
+    sheet.append(view);
+    view.style.transform = `scale(${scale})`;
+    view.style.transformOrigin = "0 0";
+  }
+}"""
+WIDTH = 673  # of A4 less its margins, in pixels
+HEIGHT = 880  # the same, less a caption
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center">
   <span class="pageNumber"></span></div>"""
 
@@ -71,8 +93,11 @@ def main(folder: str, out: str) -> None:
         tab.evaluate(PREPARE)
         # Views lay themselves out anew for the width of A4 less its margins.
         tab.emulate_media(media="print")
-        tab.set_viewport_size({"width": 673, "height": 1000})
+        tab.set_viewport_size({"width": WIDTH, "height": 1000})
         tab.evaluate(DRAWN)
+        tab.evaluate(WIDEN, HEIGHT)
+        tab.evaluate(DRAWN)
+        tab.evaluate(FIT, [WIDTH, HEIGHT])
         tab.pdf(
             path=out,
             format="A4",
