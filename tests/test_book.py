@@ -106,11 +106,8 @@ def test_served_page_is_small_without_a_view_and_fits_a_phone_in_both_themes(
 
 
 @pytest.mark.parametrize("place", ["file", "http"])
-def test_search_finds_a_word(place, request, open_page):
-    if place == "file":
-        base = request.getfixturevalue("book").as_uri()
-    else:
-        base = request.getfixturevalue("book_url")
+def test_search_finds_a_word(place, book, book_url, open_page):
+    base = book.as_uri() if place == "file" else book_url
     tab = open_page(f"{base}/search.html?q=pansharpening", inside=base)
     found = tab.page.locator("#search-results a")
     found.first.wait_for()
