@@ -53,11 +53,15 @@ def styled(table: pd.DataFrame, caption: str = "", digits: int = 4) -> Styler:
 def headed(style: Styler, caption: str = "") -> Styler:
     """A table in the look of all tables here: a caption, and metrics by their headings."""
     headings = {name: heading for name, (heading, _) in METRICS.items()}
+    longest = max((len(str(name)) for name in style.index.get_level_values(0)), default=0)
+    # Beside wide columns a browser would give names a line for each word.
+    names = "min-width: 9rem" if longest > 16 else "white-space: nowrap"
     return (
         style.format_index(lambda name: headings.get(name, name), axis=1)
         .format_index(escape="html")
         .set_caption(html.escape(caption))
         .set_table_attributes('class="dcf-table"')
+        .set_table_styles([{"selector": "th.level0.row_heading", "props": names}], overwrite=False)
     )
 
 
@@ -183,53 +187,11 @@ def styled_differences(blocks: pd.DataFrame, method: str, caption: str = "") -> 
     return headed(style, f"{caption}. {note}" if caption else note)
 
 
-def standing(table: pd.DataFrame, method: str) -> str:
-    """Whether a method is the best of `by_method`: who is ahead of it, and by how much.
+def gains(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """How much better a method of `by_method` is than each other, in `OF_THE_CLAIMS`.
 
-    Returns:
-        A line that says whether it is the best in all of `OF_THE_CLAIMS`, and one for each of them.
+    Above 0 it is the better one, whether of the metric more or less is better.
     """
-    lost, lines = [], []
-    for metric in OF_THE_CLAIMS:
-        heading, sign = METRICS[metric]
-        name, ours = heading.split(" ")[0], table.loc[method, metric]
-        gaps = (sign * (table[metric] - ours)).drop(method).sort_values(ascending=False)
-        text = f"{name}: {ours:.4f}; "
-        if (gaps > 0).any():
-            lost.append(name)
-            ahead = gaps[gaps > 0]
-            text += "behind " + ", ".join(f"{o} (by {gap:.4f})" for o, gap in ahead.items())
-        elif len(gaps):
-            text += f"best, {-gaps.iloc[0]:.4f} ahead of {gaps.index[0]}"
-        lines.append(text + ".")
-    names = ", ".join(METRICS[m][0].split(" ")[0] for m in OF_THE_CLAIMS)
-    first = f"not the best in {', '.join(lost)}" if lost else f"the best in all of {names}"
-    return "\n".join([f"{method} is {first}.", *lines])
-
-
-def with_lower_loss(
-    losses: Mapping[str, float], table: pd.DataFrame, method: str
-) -> tuple[str, list[tuple[str, str, bool]]]:
-    """Whether a method has better results than those whose training loss lies above its own.
-
-    The verdict is *supported* if it is better in every comparison, *not supported* if it is in at
-    most half of them, else *mixed*; *cannot be tested here* if no other loss lies above. Methods
-    of the table (`by_method`) without a loss do not take part.
-
-    Returns:
-        The verdict, and for each comparison the other method, the metric out of `OF_THE_CLAIMS`,
-        and whether ``method`` is better.
-    """
-    ours = table.loc[method]
-    compared = [
-        (other, metric, bool(METRICS[metric][1] * (ours[metric] - table.loc[other, metric]) > 0))
-        for other, loss in losses.items()
-        if other != method and loss > losses[method]
-        for metric in OF_THE_CLAIMS
-    ]
-    better = sum(won for *_, won in compared)
-    if not compared:
-        return "cannot be tested here", compared
-    if better == len(compared):
-        return "supported", compared
-    return ("mixed" if 2 * better > len(compared) else "not supported"), compared
+    compared = table[list(OF_THE_CLAIMS)]
+    signs = [METRICS[metric][1] for metric in compared]
+    return (signs * (compared.loc[method] - compared)).drop(index=method)

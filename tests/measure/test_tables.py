@@ -12,12 +12,11 @@ from dcfnet.measure import metrics
 from dcfnet.measure.tables import (
     by_block,
     by_method,
+    gains,
     paired_difference,
     shown,
-    standing,
     styled,
     styled_differences,
-    with_lower_loss,
 )
 
 
@@ -37,7 +36,8 @@ def test_the_numbers_are_the_metrics(gt):
         assert table.loc[name].to_dict() == metrics.evaluate(known(gt), image)
     page = styled(table, "A trial").to_html()
     assert page.count("font-weight: bold") == 1  # one rule, for these five cells
-    assert all(f"_row0_col{i}" in page.split("{")[0] for i in range(5))
+    (rule,) = (part for part in page.split("}") if "font-weight: bold" in part)
+    assert all(f"_row0_col{i}" in rule.split("{")[0] for i in range(5))
     assert "A trial" in page and "ERGAS ↓" in page
     assert f"{table.loc['good', 'ergas']:.4f}" in page
 
@@ -47,6 +47,14 @@ def test_each_column_is_written_in_its_form():
     page = shown(table, "<numbers>", n="{:d} of 9").to_html()
     assert "&lt;numbers&gt;" in page and "SAM" in page
     assert ">1.23<" in page and ">0.50<" in page and ">7 of 9<" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "look"), [("fold 0", "nowrap"), ("DCFNet, quarter width", "min-width")]
+)
+def test_names_of_rows_are_given_room(name, look):
+    style = shown(pd.DataFrame({"sam": {name: 1.0}})).to_html().split("</style>")[0]
+    assert look in style and "row_heading" in style
 
 
 def test_blocks_need_the_truth(gt):
@@ -123,31 +131,7 @@ ROWS = pd.DataFrame.from_dict(
 )
 
 
-def test_where_a_method_stands():
-    lines = standing(ROWS, "ours").splitlines()
-    assert lines == [
-        "ours is not the best in ERGAS, Q2n.",
-        "SAM: 2.0000; best, 0.5000 ahead of near.",
-        "ERGAS: 2.0000; behind far (by 1.0000).",
-        "Q2n: 0.9000; behind near (by 0.0100).",
-    ]
-    best = standing(ROWS.loc[["near", "ours"]].assign(q2n=[0.8, 0.9]), "ours")
-    assert best.startswith("ours is the best in all of SAM, ERGAS, Q2n.")
-    assert "(by 1.0000), near" not in standing(ROWS, "near")
-
-
-@pytest.mark.parametrize(
-    ("losses", "verdict", "count"),
-    [
-        ({"ours": 1, "near": 2, "far": 0.5}, "mixed", 3),
-        ({"ours": 1, "near": 2, "far": 3}, "mixed", 6),
-        ({"ours": 1, "near": 0.9}, "cannot be tested here", 0),
-        ({"near": 1, "ours": 2}, "not supported", 3),
-    ],
-)
-def test_lower_loss_and_results(losses, verdict, count):
-    method = min(losses, key=losses.get) if verdict == "not supported" else "ours"
-    found, compared = with_lower_loss(losses, ROWS, method)
-    assert (found, len(compared)) == (verdict, count)
-    better = ROWS.assign(q2n=[0.95, 0.91, 0.8])
-    assert with_lower_loss({"ours": 1, "near": 2}, better, "ours")[0] == "supported"
+def test_gains_are_above_zero_where_a_method_is_better():
+    found = gains(ROWS.assign(psnr=0.0), "ours")
+    expected = {"sam": [0.5, 1.0], "ergas": [0.1, -1.0], "q2n": [-0.01, 0.1]}
+    pd.testing.assert_frame_equal(found, pd.DataFrame(expected, ["near", "far"]))
