@@ -18,6 +18,7 @@ from dcfnet.fusion.below import below
 from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.fusion.trial import tried
 from dcfnet.imagery.catalogue import load_scene
+from dcfnet.imagery.classical import mtf_glp_fs
 from dcfnet.imagery.filters import degrade
 from dcfnet.imagery.wald import full_resolution
 from dcfnet.measure.metrics import evaluate
@@ -31,7 +32,13 @@ def measure(networks: tuple[str, ...] = ("fusionnet", "pannet", "dcfnet")) -> di
     """Seconds and errors of each network."""
     scene = load_scene("wv2-longmont")
     blocks, sample = below(scene), full_resolution(scene)
-    result: dict = {"scene": scene.name, "steps": STEPS, "networks": {}}
+    learned_nothing = {"EXP": sample.lms, "MTF-GLP-FS": mtf_glp_fs(sample)}
+    result: dict = {
+        "scene": scene.name,
+        "steps": STEPS,
+        "without learning": {k: judged(v, scene, sample) for k, v in learned_nothing.items()},
+        "networks": {},
+    }
     for name in networks:
         model, threads = load_trained(name), torch.get_num_threads()
         wall, processor = time.perf_counter(), time.process_time()
@@ -70,9 +77,13 @@ def with_norms_of(model, sample):
 
 
 def at_full(model, scene, sample) -> dict[str, float]:
-    """Consistency with MS (rms, digital numbers, off the border), D_lambda, D_s, HQNR."""
+    """A network's image of the whole scene, `judged`."""
     fast = gains_from_bf16(torch.device("cpu"))
-    image = fuse_scene(model, scene, precision="bf16" if fast else "fp32")
+    return judged(fuse_scene(model, scene, precision="bf16" if fast else "fp32"), scene, sample)
+
+
+def judged(image, scene, sample) -> dict[str, float]:
+    """Consistency with MS (rms, digital numbers, off the border), D_lambda, D_s, HQNR."""
     off = (degrade(image, scene.sensor) - scene.ms)[:, 8:-8, 8:-8]
     found = {"consistency": float((off**2).mean() ** 0.5), **evaluate(sample, image)}
     return {name: round(value, 4) for name, value in found.items()}

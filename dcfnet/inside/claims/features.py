@@ -96,7 +96,7 @@ def feature_means(each: Trained) -> Found:
         found[what, ""] = np.log(brought[0] / brought[i])
         found[what, "means of branches"] = sizes[0] - sizes[i]
     for high, low in OPPOSITE:
-        what = f"transfer {high} to {low} above {low} to {high}"
+        what = f"T{low}{high} above T{high}{low}"
         ways = ((high, low), (low, high))
         down, up = (_share(each, *way) for way in ways)
         found[what, ""] = np.log(down / up)

@@ -169,9 +169,9 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
          "{dcfnet:.2f}; without learning, MTF-GLP-FS reaches {glp:.2f}."),
         ("Take it apart", "Without the MS image in its pyramid transfers that error is "
          "{without_ms:.2f}; with PAN moved by half a pixel it is {shifted:.2f}."),
-        ("Does the supplement hold?", "It says that the branches cooperate. Trained "
-         "without any, networks of quarter width end at a validation loss of {retrained:.3f}; with "
-         "them at {whole:.3f} (thousandths, means of three)."),
+        ("Does the supplement hold?", "It says that the branches cooperate. Trained without "
+         "any transfer between them, networks of quarter width end at a validation loss of "
+         "{retrained:.3f}; with transfers at {whole:.3f} (thousandths, means of three)."),
     ]  # fmt: skip
     cards = "".join(
         f'<a class="dcf-door" href="{html.escape(page)}">'

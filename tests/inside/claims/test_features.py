@@ -75,7 +75,7 @@ def test_a_mean_moves_and_the_output_does_not(trained):
     inputs = trained.patches.inputs
     assert_close(model(*inputs), trained.model(*inputs), rtol=1e-4, atol=1e-4)
     after = feature_means(Trained("shifted", model, trained.patches))
-    what = "transfer 0 to 1 above 1 to 0"
+    what = "T10 above T01"
     arrives = "means of transfers as they arrive"
     change = effect(after, what, arrives) - effect(before, what, arrives)
     assert change == pytest.approx(-3, abs=1e-3)
@@ -96,7 +96,7 @@ def test_what_the_head_sees_of_a_branch_is_that_times_its_weights(fresh):
 
 @torch.no_grad()
 def test_the_share_of_a_transfer_grows_with_what_it_brings(fresh):
-    what = "transfer 0 to 1 above 1 to 0"
+    what = "T10 above T01"
     before = effect(feature_means(fresh), what)
     fresh.model.get_submodule(transfer_part(1, 0)).last.norm.weight *= 1000
     assert effect(feature_means(looked_at_again(fresh)), what) < before - 0.5
