@@ -239,7 +239,7 @@ def listed(findings: Mapping[str, Sequence[Finding]], verdict: Verdict) -> pd.Da
             if finding.verdict != verdict:
                 continue
             outcomes = [check.outcome for check in finding.counted]
-            counts = (f"{outcomes.count(o)} {o}" for o in dict.fromkeys(outcomes))
+            counts = (f"{outcomes.count(o)} × {o}" for o in dict.fromkeys(outcomes))
             rows[finding.claim, group] = {
                 "claim": f"{finding.claim}. {finding.title}",
                 "networks": group,

@@ -123,7 +123,7 @@ def test_claims_that_got_a_verdict_are_listed():
     table = listed(found, "supported")
     assert table["claim"].tolist() == ["2. Title", "10, used. Title"]
     assert table["networks"].tolist() == ["narrow", "wide"]
-    assert listed(found, "mixed")["checks"].tolist() == ["1 holds, 1 open"]
+    assert listed(found, "mixed")["checks"].tolist() == ["1 × holds, 1 × open"]
     assert listed(found, "cannot be tested here")["trainings"].tolist() == [2]
     assert listed(found, "not supported").empty
 
