@@ -55,7 +55,7 @@ def headed(style: Styler, caption: str = "") -> Styler:
     headings = {name: heading for name, (heading, _) in METRICS.items()}
     longest = max((len(str(name)) for name in style.index.get_level_values(0)), default=0)
     # Beside wide columns a browser would give names a line for each word.
-    names = "min-width: 9rem" if longest > 16 else "white-space: nowrap"
+    names = "min-width: 7rem" if longest > 16 else "white-space: nowrap"
     return (
         style.format_index(lambda name: headings.get(name, name), axis=1)
         .format_index(escape="html")

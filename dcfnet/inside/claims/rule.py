@@ -35,6 +35,9 @@ CHANCE = 1 / 8
 LEAST = 3
 """With fewer trainings nothing is that improbable."""
 
+GAP = "\N{NO-BREAK SPACE}"
+"""In tables: an interval stays on its line."""
+
 
 @dataclass(frozen=True, eq=False)
 class Check:
@@ -82,15 +85,15 @@ class Check:
             return {"effect": "", "over patches": "", "as claimed": "", "check": self.outcome}
         effect = f"{np.median(found):+.3g}"
         if count > 1:
-            effect += f" [{found.min():+.3g}, {found.max():+.3g}]"
+            effect += f" [{found.min():+.3g},{GAP}{found.max():+.3g}]"
         patches, spread = np.concatenate(list(self.effects.values())), ""
         if len(patches) > count:
             low, high = np.quantile(patches, (0.25, 0.75))
-            spread = f"{low:+.3g} to {high:+.3g}"
+            spread = f"{low:+.3g}{GAP}to{GAP}{high:+.3g}"
         return {
             "effect": effect,
             "over patches": spread,
-            "as claimed": f"{self.as_claimed} of {count}",
+            "as claimed": f"{self.as_claimed}{GAP}of{GAP}{count}",
             "check": self.outcome
             if self.outcome == _outcome(found)
             else "open: turned when repeated",
@@ -168,9 +171,9 @@ class Finding:
             medians = [float(np.median(c.of_trainings)) for c in checks if c.effects]
             outcomes = [check.outcome for check in checks]
             rows[reading] = {
-                "effects": f"{min(medians):+.2g} to {max(medians):+.2g}" if medians else "",
-                "hold": f"{outcomes.count('holds')} of {len(checks)}",
-                "fail": f"{outcomes.count('fails')} of {len(checks)}",
+                "effects": f"{min(medians):+.2g}{GAP}to{GAP}{max(medians):+.2g}" if medians else "",
+                "hold": f"{outcomes.count('holds')}{GAP}of{GAP}{len(checks)}",
+                "fail": f"{outcomes.count('fails')}{GAP}of{GAP}{len(checks)}",
                 "verdict": _verdict(checks),
             }
         return pd.DataFrame.from_dict(rows, orient="index")
@@ -239,7 +242,7 @@ def listed(findings: Mapping[str, Sequence[Finding]], verdict: Verdict) -> pd.Da
             if finding.verdict != verdict:
                 continue
             outcomes = [check.outcome for check in finding.counted]
-            counts = (f"{outcomes.count(o)} × {o}" for o in dict.fromkeys(outcomes))
+            counts = (f"{outcomes.count(o)}{GAP}×{GAP}{o}" for o in dict.fromkeys(outcomes))
             rows[finding.claim, group] = {
                 "claim": f"{finding.claim}. {finding.title}",
                 "networks": group,

@@ -99,14 +99,14 @@ def test_tables():
     found = finding(check(1, 2, 4, what="a < b"), other)
     (row,) = found.table().to_dict("records")
     assert found.table().index.tolist() == ["a < b"]
-    assert row["effect"] == "+2 [+1, +4]"
-    assert row["as claimed"] == "3 of 3"
+    assert row["effect"] == "+2 [+1,\xa0+4]"
+    assert row["as claimed"] == "3\xa0of\xa03"
     assert row["check"] == "holds"
     # All patches: -4, 1, 10, -3, 2, 11, -1, 4, 13.
-    assert row["over patches"] == "-1 to +10"
+    assert row["over patches"] == "-1\xa0to\xa0+10"
     reading = found.readings().loc["the other way"]
     assert reading["verdict"] == "mixed"
-    assert reading["effects"] == "-2 to -2"
+    assert reading["effects"] == "-2\xa0to\xa0-2"
     assert check().row()["check"] == "too few"
 
 
@@ -123,7 +123,7 @@ def test_claims_that_got_a_verdict_are_listed():
     table = listed(found, "supported")
     assert table["claim"].tolist() == ["2. Title", "10, used. Title"]
     assert table["networks"].tolist() == ["narrow", "wide"]
-    assert listed(found, "mixed")["checks"].tolist() == ["1 × holds, 1 × open"]
+    assert listed(found, "mixed")["checks"].tolist() == ["1\xa0×\xa0holds, 1\xa0×\xa0open"]
     assert listed(found, "cannot be tested here")["trainings"].tolist() == [2]
     assert listed(found, "not supported").empty
 
