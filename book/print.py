@@ -19,7 +19,10 @@ PREPARE = """() => {
   document.getElementById("document-book/api")?.nextElementSibling.remove();
   for (const code of document.querySelectorAll("details.above-input")) code.remove();
   for (const box of document.querySelectorAll("details:not(.dcf-live *)")) box.open = true;
-  for (const word of document.querySelectorAll("details.below-input > summary")) word.remove();
+  for (const box of document.querySelectorAll("details.below-input")) {
+    box.querySelector("summary").remove();
+    box.replaceWith(...box.childNodes);
+  }
   // Chapters have names of their own inside; in one page each needs to be the only one.
   const taken = new Set();
   for (const [i, chapter] of document.querySelectorAll("article section").entries()) {
