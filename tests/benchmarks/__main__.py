@@ -1,6 +1,6 @@
 """Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
 
-``card``, for a graphics card, and ``large``, an hour long, are run by name alone.
+``card``, for a graphics card, ``large``, an hour long, and ``exposure`` are run by name alone.
 """
 
 import argparse
