@@ -29,7 +29,8 @@ def closed(model: nn.Module, part: str | None) -> Iterator[None]:
     """
 
     def means(output: Tensor) -> Tensor:
-        return output.mean(dim=(-2, -1), keepdim=True).expand_as(output)
+        # Of its own memory: a ReLU of a network made for inference may overwrite it.
+        return output.mean(dim=(-2, -1), keepdim=True).repeat(1, 1, *output.shape[-2:])
 
     with replaced(model, {part: means} if part is not None else {}):
         yield

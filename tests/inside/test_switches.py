@@ -54,3 +54,11 @@ def test_a_closed_part_hands_on_its_means(model, inputs):
             means = model(*inputs)
         torch.testing.assert_close(means, before.mean((-2, -1), keepdim=True).expand_as(means))
         assert torch.equal(model(*inputs), before)
+
+
+@pytest.mark.parametrize("part", ["pcft2.down0", "stage2.branches.0.0.add", "stage1.0.expand"])
+def test_a_part_is_closed_in_a_network_made_for_inference_as_in_any(model, inputs, part):
+    fast = model.fused_for_inference()
+    with torch.no_grad(), closed(model, part), closed(fast, part):
+        expected, found = model(*inputs), fast(*inputs)
+    assert (found - expected).abs().max() < 4e-6 * expected.abs().max()
