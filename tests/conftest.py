@@ -41,7 +41,7 @@ if SHARED:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs the rendered book or a browser, so that `-m "not pages"` leaves it out."""
     for item in items:
-        if {"book", "chromium"} & set(getattr(item, "fixturenames", ())):
+        if {"book", "chromium", "opened_at", "page"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("pages")
     if SHARED:
         # One worker begins with building the book, that is with its chapters, as many at once as

@@ -31,9 +31,9 @@ from dcfnet.networks.base import require_bands
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
-CACHE = 256 * 2**20
-"""Bytes of blocks that GDAL keeps. By default 5 % of the memory; with fewer than a row of blocks of
-the result, 164 MiB for 20,000 columns, it reads and compresses everything many times."""
+CACHE = 64 * 2**20
+"""Bytes of blocks that GDAL keeps while tiles are fused; by default 5 % of the memory. More of them
+gains nothing: tiles read a block of the inputs once or twice, and whole lines are written."""
 
 
 def fuse_files(
@@ -136,6 +136,7 @@ def fuse_files(
             ]
             if strip is not None or strips == 1:
                 _fuse_rows(source, workers, cols, works[strip or 0], progress, on_row)
+            del workers  # the copy needs their memory
             if strip is None:
                 _finish(out_path, works)
     return out_path

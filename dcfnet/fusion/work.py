@@ -21,6 +21,7 @@ from dcfnet.imagery.geotiff import Pair, open_raster
 from dcfnet.paths import beside, written_whole
 
 _TYPES = ("uint8", "uint16", "int16", "uint32", "int32")
+_BLOCK = 512  # side of the result's blocks in pixels
 
 # What MS says of its file and not of its image: of the result something else is true.
 _OF_A_FILE = {
@@ -160,7 +161,13 @@ class WorkRaster:
 
     def finish(self) -> None:
         """Turn the raw raster into the result."""
-        with written_whole(self.out) as temporary, MemoryFile(ext=".vrt") as described:
+        # With less than a row of blocks GDAL would read and compress everything many times.
+        row = _BLOCK * self.shape[0] * self.shape[2] * self.dtype.itemsize
+        with (
+            rasterio.Env(GDAL_CACHEMAX=max(64 * 2**20, row * 11 // 10)),
+            written_whole(self.out) as temporary,
+            MemoryFile(ext=".vrt") as described,
+        ):
             try:
                 rasterio.shutil.copy(self.raster, described.name, driver="VRT")
                 with open_raster(described.name, "r+") as file:
@@ -169,7 +176,7 @@ class WorkRaster:
                 # has them, for which processes that share a machine have an own number each.
                 rasterio.shutil.copy(
                     described.name, temporary, driver="COG", COMPRESS="DEFLATE", PREDICTOR="2",
-                    LEVEL="1", BLOCKSIZE="512", OVERVIEW_RESAMPLING="AVERAGE",
+                    LEVEL="1", BLOCKSIZE=str(_BLOCK), OVERVIEW_RESAMPLING="AVERAGE",
                     BIGTIFF="IF_SAFER", NUM_THREADS=str(torch.get_num_threads()),
                 )  # fmt: skip
                 with open_raster(temporary) as written:
