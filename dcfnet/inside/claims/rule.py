@@ -142,9 +142,9 @@ class Finding:
     def why(self) -> str:
         """Why there is no verdict, or what chance would give; a sentence."""
         if self.verdict != "cannot be tested here":
-            return (
-                f"By chance alone it would be supported with probability {self.chance:.3g} at most."
-            )
+            # Coins fall either way alike, so they fail all checks as often as they pass them.
+            so = "not supported" if self.verdict == "not supported" else "supported"
+            return f"By chance alone it would be {so} with probability {self.chance:.3g} at most."
         if not self.trainings:
             return "No training is there that could show it."
         short = sum(check.outcome == "too few" for check in self.counted)

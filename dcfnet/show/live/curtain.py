@@ -151,12 +151,12 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
     """
     from IPython.display import HTML
 
-    region = reduce_resolution(scene).region("test")
-    patches = pictured(region)
+    sample = reduce_resolution(scene)
+    patches = pictured(sample.region("test"))
     patch = patches[list(patches)[1]]
     assert patch.gt is not None
     fused = fuse(model, patch)
-    numbers = findings(model, region)
+    numbers = findings(model, sample)
     limits = band_limits(patch.gt)
     cam = PatchCams(model, patch, ["head.concat"]).map("head.concat", patch.sensor.rgb[0])
     thumbnails = [
@@ -165,8 +165,8 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
         (coloured(cam, 0, float(np.quantile(cam, 0.995)), "viridis"), "A class activation map."),
     ]
     texts = [
-        ("See it", "On three patches that it has not seen, DCFNet's mean error (ERGAS) is "
-         "{dcfnet:.2f}; without learning, MTF-GLP-FS reaches {glp:.2f}."),
+        ("See it", "On ground that it has not seen, DCFNet's error (ERGAS) is {dcfnet:.2f}; "
+         "without learning, MTF-GLP-FS reaches {glp:.2f}."),
         ("Take it apart", "Without the MS image in its pyramid transfers that error is "
          "{without_ms:.2f}; with PAN moved by half a pixel it is {shifted:.2f}."),
         ("Does the supplement hold?", "It says that the branches cooperate. Trained without "
@@ -182,21 +182,18 @@ def doors(model: DCFNet, scene: Scene, pages: tuple[str, str, str]) -> HTML:
     return HTML(f'<div class="dcf-doors">{cards}</div>')
 
 
-def findings(model: DCFNet, region: Sample) -> dict[str, Any]:
-    """The numbers on the doors: means over the three patches of a test region, and of runs."""
-    glp = mtf_glp_fs(region)
-    classical = Sample(**{**vars(region), "lms": glp.astype(np.float32)})
-    values: dict[str, list[float]] = {"dcfnet": [], "glp": [], "without_ms": [], "shifted": []}
-    for patch, same in zip(pictured(region).values(), pictured(classical).values(), strict=True):
-        assert patch.gt is not None
-        images = {
-            "dcfnet": fuse(model, patch),
-            "glp": same.lms,
-            "without_ms": fuse(model, altered(patch, ms="mean")),
-            "shifted": fuse(model, altered(patch, pan="shifted")),
-        }
-        for name, image in images.items():
-            values[name].append(ergas(patch.gt, image))
+def findings(model: DCFNet, sample: Sample) -> dict[str, float]:
+    """The numbers on the doors: ERGAS of a scene's test region, and validation losses of runs."""
+    (area,) = regions(sample.shape, "test")
+    region = sample.crop(*area)
+    assert region.gt is not None
+    images = {
+        "dcfnet": fuse(model, region),
+        "glp": mtf_glp_fs(sample)[:, *area],
+        "without_ms": fuse(model, altered(region, ms="mean")),
+        "shifted": fuse(model, altered(region, pan="shifted")),
+    }
+    errors = {name: ergas(region.gt, image) for name, image in images.items()}
     losses = {
         name: [
             History.read(data_dir() / "runs" / f"narrow-{kind}-{seed}" / "history.csv")[
@@ -206,5 +203,4 @@ def findings(model: DCFNet, region: Sample) -> dict[str, Any]:
         ]
         for name, kind in (("whole", "whole"), ("retrained", "without-transfers"))
     }
-    means = {name: float(np.mean(each)) for name, each in values.items()}
-    return means | {name: 1e3 * float(np.mean(each)) for name, each in losses.items()}
+    return errors | {name: 1e3 * float(np.mean(each)) for name, each in losses.items()}

@@ -91,7 +91,9 @@ def test_a_claim_without_verdict_says_why():
     assert finding(YES, FEW).why == "1 of 2 checks have fewer than 3 trainings."
     assert "No training" in finding(check()).why
     assert "No training" in finding().why
-    assert "0.125" in finding(YES).why
+    assert "be supported with probability 0.125" in finding(YES).why
+    assert "be supported with probability 0.125" in finding(YES, NO).why
+    assert "be not supported with probability 0.125" in finding(NO).why
 
 
 def test_tables():
