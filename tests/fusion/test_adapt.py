@@ -121,6 +121,7 @@ def test_adapting_helps_and_leaves_the_given_network_alone(scene, lost, tmp_path
     assert again.after == result.after
 
 
+@pytest.mark.slow
 def test_what_was_better_is_kept(scene, lost, tmp_path):
     bad = replace(ADAPTING, epochs=1, lr=0.05)
     result = adapt(lost, scene, plan=bad, run_dir=tmp_path / "run")
@@ -167,6 +168,7 @@ def test_minutes_decide_how_long(scene, lost):
     assert result.seconds < 60 and result.after["loss"] < result.before["loss"]
 
 
+@pytest.mark.slow
 def test_measured_on_what_is_held_back(scene, lost):
     blocks = below(scene)
     result = adapt(lost, blocks, plan=replace(ADAPTING, epochs=1))

@@ -64,6 +64,7 @@ def few_steps(monkeypatch):
     monkeypatch.setattr("dcfnet.fusion.adapt.STEPS", 4)
 
 
+@pytest.mark.slow
 def test_adapt_then_fuse(pair, few_steps, tmp_path, capsys):
     folder, out = tmp_path / "new" / "adapted", tmp_path / "out.tif"
     assert main(["adapt", *pair, str(folder), "--network", "pnn"]) == 0
@@ -87,6 +88,7 @@ def test_adapt_then_fuse(pair, few_steps, tmp_path, capsys):
     assert said.out.strip() == str(out) and not said.err
 
 
+@pytest.mark.slow
 def test_fuse_adapts_first(pair, few_steps, tmp_path, capsys):
     out = tmp_path / "out.tif"
     assert main(["fuse", *pair, "--network", "pnn", "--adapt", "--device", "cpu", str(out)]) == 0

@@ -35,6 +35,7 @@ def call(*arguments):
     return main([str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_four_bands_go_through_every_command(town, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dcfnet.fusion.adapt.STEPS", 4)
     pair = [*flags_of_pair(tmp_path, town.ms[QUICKBIRD], town.pan), "--sensor", "qb"]
@@ -120,6 +121,7 @@ def test_a_pair_is_read_block_by_block(town, tmp_path, monkeypatch):
 # --- Grids and registration -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_grid_off_by_a_fraction_is_resampled_on_request(town, tmp_path, capsys):
     """MS is said to lie 0.4 PAN pixels to the right: its content has to move there."""
     pair = [*flags_of_pair(tmp_path, town.ms, town.pan, shift=(0.12, 0.0)), "--sensor", "wv3"]
@@ -138,6 +140,7 @@ def test_a_grid_off_by_a_fraction_is_resampled_on_request(town, tmp_path, capsys
         assert np.abs(file.read() - np.clip(whole, 1, 2047))[:, 40:-40, 40:-40].max() < 1
 
 
+@pytest.mark.slow
 def test_aligned_bands_lie_on_pan(town, tmp_path, capsys):
     pair = [*flags_of_pair(tmp_path, town.ms, town.pan), "--sensor", "wv3"]
     before = displacements(town)

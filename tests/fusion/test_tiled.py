@@ -92,6 +92,7 @@ def test_tiles_change_no_more_than_their_overlap_predicts():
         assert (found < 1.05 * predicted) == holds
 
 
+@pytest.mark.slow
 def test_devices_share_the_tiles_and_the_result_is_the_same(network, scene):
     tiles = {"tile": 96, "overlap": 16}
     one = fuse_scene(network, scene, device="cpu", **tiles)

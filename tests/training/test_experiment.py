@@ -138,6 +138,7 @@ def test_a_learning_rate_is_chosen_before_it_is_needed_and_all_is_done_once(smal
     assert "narrow/fold0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(small):
     assert carry_out("narrow/fold0") == ""
     whole = checkpoint(small / "runs" / "narrow" / "fold0")

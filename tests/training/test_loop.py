@@ -18,6 +18,7 @@ from dcfnet.training.plan import Plan
 from tests.support.training import checkpoint, network, quick_fit
 
 
+@pytest.mark.slow
 def test_learns_and_leaves_the_best_weights(train, valid, tmp_path):
     model = network("dcfnet")
     before = evaluate_network(model, valid)["loss"]
@@ -76,6 +77,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(train, valid):
     assert np.allclose(a["valid_loss"], b["valid_loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_schedule_and_average(train, valid, tmp_path):
     history = quick_fit(
         network("dcfnet"), train, valid, epochs=4, lr=1e-2, schedule="cosine", average=0.9,

@@ -31,6 +31,7 @@ def test_measures_belong_to_the_weights_that_are_there(name):
     assert claims.read_measured(name, RUNS).weights == hash_of_weights(name, RUNS)
 
 
+@pytest.mark.slow
 def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):
     """Here the second measure, of shuffled patches and with other probes, comes first."""
     for path in RUNS.glob("**/*.*"):

@@ -99,6 +99,7 @@ def test_networks_are_measured_that_have_ended_and_are_not_what_was_measured(tmp
     assert outdated(tmp_path) == ["pnn/fold0"]
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_folds_test_region(tmp_path):
     sample = reduce_resolution(simulate_scene(256))
     model = build_network("dicnn").eval()
@@ -112,6 +113,7 @@ def test_results_are_those_of_the_folds_test_region(tmp_path):
     assert found.weights == hash_of_weights("dicnn/fold2", tmp_path)
 
 
+@pytest.mark.slow
 def test_classical_methods_are_measured_on_the_same_ground():
     sample = reduce_resolution(simulate_scene(256))
     table = classical({"here": sample}, ["mtf-glp-fs"])

@@ -80,6 +80,7 @@ def compare(model, runtime, images, gates, monkeypatch, bands=range(8)):
         assert max(errors) < TURNED, (layer, errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["narrow", "paper"])
 def test_the_graphs_give_the_fused_image_and_the_maps_of_every_part(
     width, models, runtimes, patches, noise, monkeypatch
