@@ -32,8 +32,9 @@ from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
 
 CACHE = 64 * 2**20
-"""Bytes of blocks that GDAL keeps while tiles are fused; by default 5 % of the memory. More of them
-gains nothing: tiles read a block of the inputs once or twice, and whole lines are written."""
+"""Bytes of blocks that GDAL keeps while tiles are fused; by default 5 % of the memory. That is the
+input of a row of tiles, up to 80,000 columns, where the files have strips, and more gains nothing:
+whole lines are written."""
 
 
 def fuse_files(

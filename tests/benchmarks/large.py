@@ -3,8 +3,9 @@
     python -m tests.benchmarks.large [--minutes 60] [--size 20000] [--json FILE]
 
 Rows of tiles are fused from files to the work file until the time is over; then the work is
-interrupted as by Ctrl+C. What is written is what was measured, memory above that after the import
-beside each row; ``extrapolated_hours`` alone is an estimate, all rows at the median rate.
+interrupted as by Ctrl+C. What is written is what was measured, beside each row the peak of memory
+up to its end above that after the import; ``extrapolated_hours`` alone is an estimate, all rows at
+the median rate.
 """
 
 import itertools
@@ -21,13 +22,7 @@ from dcfnet.fusion.files import fuse_files
 from dcfnet.imagery.sensors import WV3
 from dcfnet.networks import load_trained
 from tests.benchmarks.bench_scene import made_up
-from tests.benchmarks.report import run
-
-
-def resident() -> float:
-    """Memory of this process in GiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**30
+from tests.benchmarks.report import peak, run
 
 
 def measure(
@@ -39,7 +34,7 @@ def measure(
         # In a process of its own, so that its memory does not count.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             files = pool.submit(made_up, folder, size).result()
-        model, imported = load_trained(network), resident()
+        model, imported = load_trained(network), peak()
         began = time.monotonic()
         rows: list[tuple[float, float]] = []
         total = 0
@@ -47,7 +42,7 @@ def measure(
         def on_row(_: int, number: int) -> None:
             nonlocal total
             total = number
-            rows.append((time.monotonic() - began, resident() - imported))
+            rows.append((time.monotonic() - began, peak() - imported))
             if time.monotonic() - began > 60 * minutes:
                 raise KeyboardInterrupt
 
@@ -70,7 +65,7 @@ def measure(
         "rows_done": len(rows),
         "measured_minutes": round(ends[-1] / 60, 1),
         "median_seconds_per_row": round(row, 2),
-        "gib_above_import_after_row": [round(memory, 3) for _, memory in rows],
+        "peak_gib_above_import_by_row": [round(memory, 3) for _, memory in rows],
         "extrapolated_hours": round(row * total / 3600, 2),
     }
 
