@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 import dcfnet
+from dcfnet.inside import claims
 from dcfnet.measure.metrics import evaluate
+from dcfnet.networks import NETWORKS
 
-NARROW, FULL = "DCFNet, quarter width", "FusionNet"
+NARROW, FULL = claims.TITLES["quarter width"], NETWORKS["fusionnet"].title
 RUNS = {
     **{f"narrow-no-exposure-{k}": (NARROW, f"seed {k}", "as they are") for k in range(3)},
     **{f"narrow-whole-{k}": (NARROW, f"seed {k}", "brightened") for k in range(3)},
