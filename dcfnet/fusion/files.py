@@ -21,7 +21,7 @@ from dcfnet.errors import DataError
 from dcfnet.fusion.methods import MethodTiles
 from dcfnet.fusion.tiled import Workers, plan_tiles
 from dcfnet.fusion.tiles import OVERLAP, TILE, Tile
-from dcfnet.fusion.work import WorkRaster, sidecars
+from dcfnet.fusion.work import CACHE, WorkRaster, sidecars
 from dcfnet.imagery.classical import Method
 from dcfnet.imagery.geotiff import Pair, raster_name
 from dcfnet.imagery.sensors import Sensor
@@ -30,11 +30,6 @@ from dcfnet.networks import PansharpeningNetwork
 from dcfnet.networks.base import require_bands
 from dcfnet.networks.weights import fingerprint
 from dcfnet.paths import beside, is_file
-
-CACHE = 64 * 2**20
-"""Bytes of blocks that GDAL keeps while tiles are fused; by default 5 % of the memory. That is the
-input of a row of tiles, up to 80,000 columns, where the files have strips, and more gains nothing:
-whole lines are written."""
 
 
 def fuse_files(

@@ -23,6 +23,11 @@ from dcfnet.paths import beside, written_whole
 _TYPES = ("uint8", "uint16", "int16", "uint32", "int32")
 _BLOCK = 512  # side of the result's blocks in pixels
 
+CACHE = 64 * 2**20
+"""Bytes of blocks that GDAL keeps, at least; by default 5 % of the memory. That is the input of a
+row of tiles, up to 80,000 columns, where the files have strips. While tiles are fused more gains
+nothing, as whole lines are written."""
+
 # What MS says of its file and not of its image: of the result something else is true.
 _OF_A_FILE = {
     "AREA_OR_POINT", "METADATATYPE", "NODATA_VALUES", "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE",
@@ -164,7 +169,7 @@ class WorkRaster:
         # With less than a row of blocks GDAL would read and compress everything many times.
         row = _BLOCK * self.shape[0] * self.shape[2] * self.dtype.itemsize
         with (
-            rasterio.Env(GDAL_CACHEMAX=max(64 * 2**20, row * 11 // 10)),
+            rasterio.Env(GDAL_CACHEMAX=max(CACHE, row * 11 // 10)),
             written_whole(self.out) as temporary,
             MemoryFile(ext=".vrt") as described,
         ):
