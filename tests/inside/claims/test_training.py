@@ -102,7 +102,17 @@ def test_optimal_epoch_at_its_borders(epoch, word):
     assert f"optimal epoch {epoch}" in found.notes[0]
     short = {"361 patches": {str(i): run(loss[:-1]) for i in range(3)}}
     assert optimal_epoch(short).verdict == "cannot be tested here"
-    assert "not reached" in optimal_epoch(short).notes[0]
+    assert f"optimal epoch not before {epoch}" in optimal_epoch(short).notes[0]
     more = optimal_epoch({**runs, "90 patches": {"0": run(loss)}})
     assert more.verdict == word
     assert more.readings().index.tolist() == ["90 patches"]
+
+
+def test_a_training_that_still_learns_beyond_the_border_speaks_against_the_claim():
+    falling = {str(i): run(np.linspace(2, 1, 400)) for i in range(3)}
+    found = optimal_epoch({"361 patches": falling})
+    assert found.verdict == "not supported"
+    assert found.checks[0].of_trainings.tolist() == [75 - 100] * 3
+    # However it goes on, it comes no nearer.
+    on = run(np.concatenate([np.linspace(2, 1, 400), np.full(100, 1.5)]))
+    assert on.history.optimal_epoch() == 400
