@@ -1,30 +1,40 @@
-"""On a graphics card, in eight minutes: a training step, a whole scene, Grad-CAM, against eager.
+"""On a graphics card, in minutes: a training step, a whole scene, Grad-CAM, against plain eager.
 
-    python -m tests.benchmarks.card [--minutes 8] [--small] [--json FILE]
+    python -m tests.benchmarks.card [--minutes 3] [--small] [--json FILE]
 
-Every way is measured by turns with plain eager float32 on the same device, for its share of the
-time. TensorFloat-32 stays off in the plain way, as torch has it. ``--small`` takes a narrow network
-and small images: that all of it runs can be seen without a card.
+Every way is measured by turns with the plain one on the same device: eager, channels first, what
+torch does by itself, which on a card is convolutions in TensorFloat-32. "strict" is plain in true
+float32. What is compiled comes last, as that takes its own minutes. ``--small`` takes a narrow
+network and small images: that all of it runs can be seen without a card.
 """
 
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
 import torch
 
 from dcfnet.fusion.tiled import fuse_scene
 from dcfnet.imagery.catalogue import load_scene
-from dcfnet.networks import build_network
+from dcfnet.networks import build_network, load_trained
 from dcfnet.training.machine import describe
 from tests.benchmarks.bench_gradcam import captum, figure2, ours
 from tests.benchmarks.bench_scene import plainly
 from tests.benchmarks.bench_training import SHAPES, wait
 from tests.benchmarks.report import by_turns, gains, medians, run
 
+TRAINED = "narrow-whole-0"
+"""Whose errors are measured: an untrained network adds nothing that could be wrong."""
+
 Ways = dict[str, Callable[[], object]]
+
+
+def strictly() -> contextlib.AbstractContextManager[None]:
+    """Convolutions in true float32, also on a card."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 class Capture:
@@ -32,12 +42,11 @@ class Capture:
 
     def __init__(self, width: float, batch: int, device: torch.device, kind: str) -> None:
         torch.manual_seed(0)
-        fast = kind != "plain"
+        fast = kind not in ("plain", "strict")
         self.bf16 = "bf16" in kind
         layout = torch.channels_last if fast else torch.contiguous_format
         self.model = build_network("dcfnet", width=width).to(device, memory_format=layout)
-        mode = "max-autotune-no-cudagraphs" if device.type == "cuda" else "default"
-        self.run = torch.compile(self.model, mode=mode) if "compiled" in kind else self.model
+        self.run = torch.compile(self.model) if "compiled" in kind else self.model
         cuda = device.type == "cuda"
         options = {"fused": True, "capturable": "graph" in kind} if cuda and fast else {}
         self.adam = torch.optim.Adam(self.model.parameters(), 1e-3, **options)
@@ -45,16 +54,18 @@ class Capture:
             torch.rand(batch, c, n, n, device=device).contiguous(memory_format=layout)
             for c, n in SHAPES.values()
         ]
+        self.around = strictly if "strict" in kind else contextlib.nullcontext
         self.device = device
         self.graph = self._captured() if "graph" in kind else None
 
     def step(self) -> None:
         pan, ms, lms, gt = self.images
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = torch.nn.functional.mse_loss(self.run(pan, ms, lms).float(), gt)
-        self.adam.zero_grad(set_to_none=True)
-        loss.backward()
-        self.adam.step()
+        with self.around():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss = torch.nn.functional.mse_loss(self.run(pan, ms, lms).float(), gt)
+            self.adam.zero_grad(set_to_none=True)
+            loss.backward()
+            self.adam.step()
 
     def _captured(self) -> torch.cuda.CUDAGraph:
         side = torch.cuda.Stream()
@@ -72,22 +83,43 @@ class Capture:
         self.graph.replay() if self.graph else self.step()
 
 
-def training(width: float, batch: int, device: torch.device) -> Ways:
-    kinds = ["plain", "fp32", "bf16"]
-    if device.type == "cuda":  # on a processor compiling takes minutes
-        kinds += ["bf16, compiled", "bf16, graph", "bf16, compiled, graph"]
-    return {kind: Capture(width, batch, device, kind) for kind in kinds}
+def training(width: float, batch: int, device: torch.device, *kinds: str) -> Ways:
+    """Steps by their kind, those aside that the device cannot do."""
+    ways: Ways = {}
+    for kind in kinds:
+        if "graph" in kind and device.type != "cuda":
+            continue
+        try:
+            ways[kind] = Capture(width, batch, device, kind)
+        except Exception as error:  # a kind that fails shall not take the others with it
+            print(f"{kind}: {type(error).__name__}: {error}", flush=True)
+    return ways
 
 
-def scene(width: float, size: int, device: torch.device) -> Ways:
+def scene(width: float, size: int, device: torch.device) -> tuple[Ways, dict[str, dict]]:
+    """Ways to fuse a scene, and how far a trained network's digital numbers are from float32's."""
     scene = load_scene().crop(slice(0, size // 4), slice(0, size // 4))
+    trained = partial(fuse_scene, load_trained(TRAINED), scene, device=str(device))
+    with strictly():
+        expected = np.asarray(trained(precision="fp32"), float)
+    errors = {}
+    for precision in ("fp32", "bf16"):
+        difference = np.asarray(trained(precision=precision), float) - expected
+        errors[precision] = {
+            "rms": round(float(np.sqrt(np.mean(difference**2))), 3),
+            "largest": float(np.abs(difference).max()),
+        }
     model = build_network("dcfnet", width=width).to(device).eval()
-
-    def tiled(precision: str) -> Callable[[], object]:
-        return lambda: fuse_scene(model, scene, device=str(device), precision=precision)
-
+    fuse = partial(fuse_scene, model, scene, device=str(device))
     plain = plainly(model, scene, device)
-    return {"plain": plain, "fp32": tiled("fp32"), "bf16": tiled("bf16")}
+
+    def strict() -> None:
+        with strictly():
+            plain()
+
+    ways = {"plain": plain, "strict": strict}
+    ways |= {precision: partial(fuse, precision=precision) for precision in ("fp32", "bf16")}
+    return ways, errors
 
 
 def gradcam(width: float, device: torch.device) -> Ways:
@@ -100,13 +132,13 @@ def gradcam(width: float, device: torch.device) -> Ways:
 
 def compared(ways: Ways, seconds: float, device: torch.device) -> dict:
     """Medians of at least three turns, or of what the time allows."""
-    end = time.monotonic() + seconds
     for name, way in [*ways.items()]:
         try:
             way()  # warms up, compiles
         except Exception as error:
             print(f"{name}: {type(error).__name__}: {error}", flush=True)
             del ways[name]
+    end = time.monotonic() + seconds
     turns = itertools.takewhile(lambda turn: turn < 3 or time.monotonic() < end, range(100))
     times, _ = by_turns(ways, turns, lambda: wait(device))
     return {
@@ -116,20 +148,27 @@ def compared(ways: Ways, seconds: float, device: torch.device) -> dict:
     }
 
 
-def measure(minutes: float = 8.0, small: bool = False) -> dict:
+def measure(minutes: float = 3.0, small: bool = False) -> Iterator[dict]:
     """A training step, a scene, Grad-CAM."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     width, batch, size = (0.125, 2, 256) if small else (1.0, 32, 3328)
-    turn = 60 * minutes / 3
-    with contextlib.suppress(AttributeError):
-        torch._dynamo.config.cache_size_limit = 32
-    return {
-        "device": describe(device),
-        "small": small,
-        "training step": compared(training(width, batch, device), turn, device),
-        "scene": compared(scene(width, size, device), turn, device),
-        "Grad-CAM": compared(gradcam(width, device), turn, device),
-    }
+    turn = 60 * minutes / 6
+    result = {"device": describe(device), "small": small}
+    steps = ("plain", "strict", "fp32", "bf16", "fp32, graph", "bf16, graph")
+    result["training step"] = compared(training(width, batch, device, *steps), turn, device)
+    yield result
+    narrow = training(width / 4, batch, device, *steps)
+    result["training step, quarter width"] = compared(narrow, turn, device)
+    yield result
+    ways, errors = scene(width, size, device)
+    result["scene"] = compared(ways, turn, device) | {"digital_numbers_from_strict": errors}
+    yield result
+    result["Grad-CAM"] = compared(gradcam(width, device), turn, device)
+    yield result
+    steps = ("plain", "bf16, compiled", "bf16, compiled, graph")
+    compiled = training(width, batch, device, *steps)
+    result["training step, compiled"] = compared(compiled, turn, device)
+    yield result
 
 
 if __name__ == "__main__":
