@@ -35,19 +35,16 @@ TITLES = {"paper's width": "DCFNet", "quarter width": "DCFNet, quarter width"}
 """What tables call DCFNet of each group."""
 
 GROUPS = {
-    "paper's width": (("dcfnet/fold0", "dcfnet/fold1", "dcfnet/fold2"),),
+    "paper's width": tuple(f"dcfnet/fold{fold}" for fold in range(3)),
     "quarter width": (
-        (
-            *(f"dcfnet-narrow/fold{fold}" for fold in range(3)),
-            *(f"parts/whole-seed{seed}" for seed in range(3)),
-        ),
-        tuple(f"narrow-whole-{seed}" for seed in range(3)),
+        *(f"dcfnet-narrow/fold{fold}" for fold in range(3)),
+        *(f"parts/whole-seed{seed}" for seed in range(3)),
     ),
 }
-"""Trainings of the whole DCFNet by width, those of one length together, the longer ones first."""
+"""Trainings of the whole DCFNet by width."""
 
-PARTS = ("parts/{part}-seed{seed}", "narrow-{part}-{seed}")
-"""Where narrow networks lie that were trained without a part, the longer trainings first."""
+PART = "parts/{part}-seed{seed}"
+"""Where narrow networks lie that were trained without a part, and whole ones beside them."""
 
 RETRAINED = ("without-pcft", "depth-matched", "without-transfers")
 """What they were trained without, as in their names."""
@@ -64,12 +61,10 @@ LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def known() -> list[str]:
     """Names of all runs whose networks the claims look at, whether they are there or not."""
-    names = [name for group in GROUPS.values() for together in group for name in together]
+    names = [name for group in GROUPS.values() for name in group]
     for network in COMPARED:
         names += [f"{network}/fold{fold}" for fold in range(len(FOLDS))]
-    for place in PARTS:
-        names += [place.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
-    return names
+    return names + [PART.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
 
 
 def _runs(directory: Folder) -> Path:
@@ -80,39 +75,31 @@ def trainings(group: str, directory: Folder = None) -> list[Measured]:
     """What was measured on the trainings of the whole DCFNet, one for each fold and seed.
 
     Two trainings of one fold and one seed see the same patches in the same order. They are not
-    independent, so the first stands for both. Trainings of thirty epochs do not stand beside those
-    of 120 and more: of these two, those count that are more.
+    independent, so the first stands for both.
 
     Args:
         group: ``"paper's width"`` or ``"quarter width"``.
         directory: The folder of all runs, ``data/runs`` unless given.
     """
-    runs, choices = _runs(directory), []
-    for together in GROUPS[group]:
-        found: dict[tuple[int, int], str] = {}
-        for name in together:
-            seed = int(name[-1]) if name[-1].isdigit() else 0
-            if is_file(runs / name / FILE):
-                found.setdefault((fold_of(name), seed), name)
-        choices.append(list(found.values()))
-    return [read_measured(name, runs) for name in max(choices, key=len)]
+    runs = _runs(directory)
+    found: dict[tuple[int, int], str] = {}
+    for name in GROUPS[group]:
+        if is_file(runs / name / FILE):
+            found.setdefault((fold_of(name), int(name[-1])), name)
+    return [read_measured(name, runs) for name in found.values()]
 
 
 def pairs(part: str, directory: Folder = None) -> list[tuple[Measured, Measured]]:
     """Narrow networks: a whole one, and one of the same seed that was trained without a part.
-
-    All come from one experiment, the one that has most of them.
 
     Args:
         part: One of `RETRAINED`.
         directory: The folder of all runs, ``data/runs`` unless given.
     """
     runs = _runs(directory)
-    found = []
-    for place in PARTS:
-        both = [[place.format(part=p, seed=s) for p in ("whole", part)] for s in range(3)]
-        found.append([names for names in both if all(is_file(runs / n / FILE) for n in names)])
-    return [(read_measured(a, runs), read_measured(b, runs)) for a, b in max(found, key=len)]
+    both = [[PART.format(part=each, seed=s) for each in ("whole", part)] for s in range(3)]
+    found = [names for names in both if all(is_file(runs / name / FILE) for name in names)]
+    return [(read_measured(a, runs), read_measured(b, runs)) for a, b in found]
 
 
 def by_fold(place: str, file: str, directory: Folder = None) -> dict[int, str]:
@@ -195,16 +182,9 @@ def agreement_of_maps(directory: Folder = None) -> pd.DataFrame:
 
 
 def same_fold(directory: Folder = None) -> list[str]:
-    """Names of the narrow networks on fold 0, those of one length, whose weights are there."""
-    runs = _runs(directory)
-    choices = [
-        [n for n in names if is_file(runs / n / "weights.safetensors")]
-        for names in (
-            [f"parts/whole-seed{seed}" for seed in range(3)],
-            [f"narrow-whole-{seed}" for seed in range(3)],
-        )
-    ]
-    return max(choices, key=len)
+    """Names of the whole narrow networks on fold 0 whose weights are there."""
+    names = [PART.format(part="whole", seed=seed) for seed in range(3)]
+    return [name for name in names if is_file(_runs(directory) / name / "weights.safetensors")]
 
 
 def classical_results(directory: Folder = None) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from dcfnet.networks import load_trained
 from tests.conftest import ROOT
 
 RUNS = ROOT / "data" / "runs"
-NARROW = [f"narrow-whole-{i}" for i in range(3)]
 MEASURED = [name for name in known() if (RUNS / name / FILE).is_file()]
 
 
@@ -60,9 +59,9 @@ def test_committed_values_are_what_is_measured():
         pytest.skip(str(error))
     patches = claims.take_patches(sample)
     order = np.random.default_rng(7).permutation(len(patches)).tolist()
-    model = load_trained("narrow-whole-0", RUNS)
+    model = load_trained("parts/whole-seed0", RUNS)
     found = look_into(claims.Trained("again", model, patches[order]), seed=7)
-    kept = claims.read_measured("narrow-whole-0", RUNS)
+    kept = claims.read_measured("parts/whole-seed0", RUNS)
     assert found.keys() == {key for key in kept.first if key[0] != "test"}
     for key, values in found.items():
         first = kept.first[key]

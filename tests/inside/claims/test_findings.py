@@ -50,27 +50,26 @@ def test_one_training_for_each_fold_and_seed(tmp_path):
         return [each.name for each in trainings(group, tmp_path)]
 
     assert names() == names("paper's width") == []
-    write(tmp_path, "dcfnet", "dcfnet/fold1", "narrow-whole-0", "narrow-whole-2")
+    write(tmp_path, "dcfnet", "dcfnet/fold1", "narrow-whole-0", "parts/whole-seed0")
     assert names("paper's width") == ["dcfnet/fold1"]  # the other has more epochs
-    assert names() == ["narrow-whole-0", "narrow-whole-2"]
+    assert names() == ["parts/whole-seed0"]  # the other has fewer
     write(tmp_path, "dcfnet/fold0", *(f"dcfnet-narrow/fold{k}" for k in range(3)))
     assert names("paper's width") == ["dcfnet/fold0", "dcfnet/fold1"]
-    # Three long trainings are more than two short ones, which do not stand beside them.
     folds = [f"dcfnet-narrow/fold{k}" for k in range(3)]
     assert names() == folds
     # Seed 0 on fold 0 is there already; seed 2 on fold 0 is another training than on fold 2.
-    write(tmp_path, "parts/whole-seed0", "parts/whole-seed2")
+    write(tmp_path, "parts/whole-seed2")
     assert names() == [*folds, "parts/whole-seed2"]
     assert set(names()) <= set(known())
 
 
-def test_pairs_have_one_seed_and_come_from_one_experiment(tmp_path):
+def test_pairs_have_one_seed(tmp_path):
     def names():
         return [(a.name, b.name) for a, b in pairs("without-pcft", tmp_path)]
 
     assert names() == []
-    write(tmp_path, "narrow-whole-0", "narrow-whole-1", "narrow-without-pcft-1")
-    assert names() == [("narrow-whole-1", "narrow-without-pcft-1")]
+    write(tmp_path, "parts/whole-seed2", "parts/without-pcft-seed1", "narrow-without-pcft-2")
+    assert names() == []
     for seed in range(2):
         write(tmp_path, f"parts/whole-seed{seed}", f"parts/without-pcft-seed{seed}")
     assert names() == [
@@ -130,7 +129,7 @@ def test_without_runs_nothing_can_be_tested(tmp_path):
 )
 def test_order_of_radii(radii, outcomes, tmp_path):
     values = seeing(radii)
-    write(tmp_path, *(f"narrow-whole-{i}" for i in range(3)), first=values, again=values)
+    write(tmp_path, *(f"parts/whole-seed{i}" for i in range(3)), first=values, again=values)
     found = finding(tmp_path, "7")
     assert [check.outcome for check in found.checks] == outcomes * 2
     assert found.checks[0].of_trainings == pytest.approx(np.log(radii[1]) - FURTHER, abs=1e-3)
@@ -138,7 +137,7 @@ def test_order_of_radii(radii, outcomes, tmp_path):
 
 
 def test_another_draw_that_disagrees_leaves_a_check_open(tmp_path):
-    names = [f"narrow-whole-{i}" for i in range(3)]
+    names = [f"parts/whole-seed{i}" for i in range(3)]
     write(tmp_path, *names, first=seeing((1, 2, 3)), again=seeing((1, 2, 1)))
     outcomes = {check.outcome for check in finding(tmp_path, "7").checks if "2 sees" in check.what}
     assert outcomes == {"open"}
@@ -146,13 +145,13 @@ def test_another_draw_that_disagrees_leaves_a_check_open(tmp_path):
 
 def test_context_is_a_ratio_of_radii(tmp_path):
     values = seeing((1, 3, 4), off=(1, 2, 4))
-    write(tmp_path, *(f"narrow-whole-{i}" for i in range(3)), first=values, again=values)
+    write(tmp_path, *(f"parts/whole-seed{i}" for i in range(3)), first=values, again=values)
     used = finding(tmp_path, "9, used")
     assert used.checks[0].of_trainings == pytest.approx(np.log(1.5) - FURTHER, abs=1e-3)
     assert used.verdict == "mixed"
     for i in range(3):
         values = seeing((1, 2, 2))
-        write(tmp_path, f"narrow-without-pcft-{i}", first=values, again=values)
+        write(tmp_path, f"parts/without-pcft-seed{i}", first=values, again=values)
     needed = finding(tmp_path, "9, needed")
     assert needed.verdict == "cannot be tested here"
     less_deep = [check for check in needed.checks if check.reading]
@@ -166,7 +165,7 @@ def test_retrained_without_transfers(tmp_path):
     for i in range(3):
         for part, ergas in (("whole", [2.0, 3, 4]), ("without-transfers", [2.5, 2, 5])):
             first = {**radii, key: np.array(ergas)}
-            write(tmp_path, f"narrow-{part}-{i}", first=first, again=radii)
+            write(tmp_path, f"parts/{part}-seed{i}", first=first, again=radii)
     found = finding(tmp_path, "10, needed")
     assert found.checks[0].effects["seed 1"].tolist() == [0.5, -1, 1]
     assert found.verdict == "supported"
