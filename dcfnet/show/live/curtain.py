@@ -197,7 +197,7 @@ def findings(model: DCFNet, sample: Sample) -> dict[str, float]:
     errors = {name: ergas(region.gt, image) for name, image in images.items()}
     losses = {
         name: [
-            History.read(data_dir() / "runs" / f"narrow-{kind}-{seed}" / "history.csv")[
+            History.read(data_dir() / "runs" / f"parts/{kind}-seed{seed}" / "history.csv")[
                 "valid_loss"
             ].min()
             for seed in range(3)

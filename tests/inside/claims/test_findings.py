@@ -68,7 +68,7 @@ def test_pairs_have_one_seed(tmp_path):
         return [(a.name, b.name) for a, b in pairs("without-pcft", tmp_path)]
 
     assert names() == []
-    write(tmp_path, "parts/whole-seed2", "parts/without-pcft-seed1", "narrow-without-pcft-2")
+    write(tmp_path, "parts/whole-seed2", "parts/without-pcft-seed1", "parts/depth-matched-seed1")
     assert names() == []
     for seed in range(2):
         write(tmp_path, f"parts/whole-seed{seed}", f"parts/without-pcft-seed{seed}")
