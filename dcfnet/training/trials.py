@@ -107,9 +107,21 @@ def trials() -> dict[str, Trial]:
             trial = Trial("dcfnet", plan, patches=few, options=NARROW)
             table[f"length/{count}-patches-seed{seed}"] = trial
     table["dcfnet"] = Trial("dcfnet", replace(constant, epochs=600))
+    # FusionNet for longer, and in true float32.
+    table["fusionnet"] = Trial("fusionnet", replace(POLICY, epochs=400), rate_chosen=True)
+    plan = replace(POLICY, precision="fp32")
+    table["fusionnet-float32/fold0"] = Trial("fusionnet", plan, rate_chosen=True)
     # The first epochs of DCFNet, predicting the image itself as the released code does.
+    direct = {"inject_details": False}
     plan = replace(constant, epochs=40, patience=None)
-    table["dcfnet-direct"] = Trial("dcfnet", plan, options={"inject_details": False})
+    table["dcfnet-direct"] = Trial("dcfnet", plan, options=direct)
+    short = replace(POLICY, epochs=30)
+    table["narrow-direct-0"] = Trial("dcfnet", short, options={**NARROW, **direct})
+    for seed in range(3):
+        plan = replace(short, seed=seed)
+        table[f"narrow-whole-{seed}"] = Trial("dcfnet", plan, options=NARROW)
+        dark = replace(plan, exposure=None)
+        table[f"narrow-no-exposure-{seed}"] = Trial("dcfnet", dark, options=NARROW)
     return table
 
 

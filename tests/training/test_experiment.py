@@ -19,6 +19,7 @@ from dcfnet.training.history import History
 from dcfnet.training.plan import Plan
 from dcfnet.training.runs import RunFolder, read_run
 from dcfnet.training.trials import Trial, fresh, select, trials
+from tests.conftest import ROOT
 from tests.support.patches import noise
 from tests.support.training import checkpoint, same, write_patches
 
@@ -39,7 +40,17 @@ def test_every_network_is_trained_on_every_fold_by_one_plan():
         dark = found.pop(f"fusionnet-no-exposure/fold{fold}")
         assert dark == replace(trials()[f"fusionnet/fold{fold}"], plan=dark.plan)
         assert dark.plan.exposure is None
+    exact = found.pop("fusionnet-float32/fold0")
+    assert exact == replace(trials()["fusionnet/fold0"], plan=exact.plan)
+    assert exact.plan.precision == "fp32"
     assert not found
+
+
+def test_every_committed_run_is_one_of_the_table_and_as_planned():
+    runs = ROOT / "data" / "runs"
+    names = {str(path.parent.relative_to(runs)) for path in runs.glob("**/run.json")}
+    states = experiment.overview(select(names))["state"]
+    assert set(states) == {"done", "begun"}, states[~states.isin(["done", "begun"])]
 
 
 def test_parts_differ_in_the_parts_alone():
