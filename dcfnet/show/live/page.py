@@ -29,7 +29,7 @@ from dcfnet.imagery.wald import Sample
 from dcfnet.networks import load_trained
 from dcfnet.networks.dcfnet import DCFNet
 
-RUNS = {"narrow": "narrow-whole-0", "paper": "dcfnet"}
+RUNS = {"narrow": "dcfnet-narrow/fold0", "paper": "dcfnet"}
 """The networks that pages can run: of quarter width, and of the paper's."""
 
 STEP = 1 / 8

@@ -92,7 +92,7 @@ def test_the_curtain_moves_and_a_place_is_asked_about(piece, opened):
     assert "fused in this page just now" in shown(page, ".dcf-words")
     part = dcfnet.load_scene("simulated")
     part = part.crop(*opening(part))
-    expected = fuse_scene(dcfnet.load_trained("narrow-whole-0"), part).mean()
+    expected = fuse_scene(dcfnet.load_trained("dcfnet-narrow/fold0"), part).mean()
     assert float(page.evaluate("piece.dataset.fused")) == pytest.approx(expected, abs=0.02)
     assert not page.wrong
 
