@@ -124,12 +124,13 @@ def optimal_epoch(runs: Mapping[str, Mapping[str, Run]], said: int = 300) -> Fin
         for name, run in each.items():
             epochs, best = len(run.history), run.history.best_epoch() or 0
             optimal = run.history.optimal_epoch()
-            where = f"optimal epoch {optimal or f'not before {best}'}"
+            earliest = optimal or best
+            where = f"optimal epoch {'' if optimal else 'not before '}{earliest}"
             notes.append(
                 f"{title}, {name}: {where}, {epochs} epochs, {epochs * run.steps_per_epoch:,} steps"
             )
-            if optimal or best > 1.25 * said:
-                effects[name] = np.array([said / 4 - abs((optimal or best) - said)])
+            if optimal or earliest > 1.25 * said:
+                effects[name] = np.array([said / 4 - abs(earliest - said)])
         what = f"{title}: within a quarter of {said}"
         checks.append(Check(what, effects, title if checks else ""))
     notes.append(f"{said} epochs of the paper are {said * PAPER_STEPS:,} steps")
