@@ -17,28 +17,28 @@
     const size = data.patches[state.patch].pan.shape;
     let net = null;
     let fused = ""; // the patch that the network has seen last
-    let found = {}; // by part: channels, shape, features, and maps of the bands that are asked for
+    let found = {}; // by part: channels, shape, features, the map, and maps of the supplement's bands
 
     // --- What is shown ----------------------------------------------------------------------
 
     const kind = () => (state.show === "features" ? "features" : "map");
-    const inColour = () => state.scale === "supplement"; // the maps, three at once
+    const inColour = () => kind() === "map" && state.scale === "supplement"; // maps of three bands
     const partOf = (node) => (state.hook === "arrives" ? node.part : node.last || node.part);
-    // Lists of bands: one map each, summed over its bands.
+    // The bands of the map that is shown, which is their sum.
     function asked() {
-      if (inColour()) return sensor.rgb_135.map((band) => [band]);
-      if (state.show === "all") return [[...sensor.bands.keys()]];
-      return [[kind() === "features" ? sensor.rgb[0] : Number(state.show)]];
+      if (state.show === "all") return [...sensor.bands.keys()];
+      return [kind() === "features" ? sensor.rgb[0] : Number(state.show)];
     }
 
     const refresh = latest(async () => {
-      const maps = asked();
+      const wanted = [asked(), ...sensor.rgb_135.map((band) => [band])];
+      const kept = (it, [map, ...three]) => ({ ...it, map, three });
       if (!region.mask && state.reading !== "before") {
         found = Object.fromEntries(Object.entries(data.patches[state.patch].maps).map(([part, it]) => {
           const { shape, data: features } = it.features;
           const summed = (bands) => bands.map((band) => it.signed[band].data)
             .reduce((one, other) => one.map((value, i) => value + other[i]));
-          return [part, { channels: it.channels, shape, features, maps: maps.map(summed) }];
+          return [part, kept({ channels: it.channels, shape, features }, wanted.map(summed))];
         }));
         return draw();
       }
@@ -52,11 +52,11 @@
         const parts = [...new Set(nodes.flatMap(({ part, last }) => (last ? [part, last] : [part])))];
         const key = state.reading === "before" ? "before" : "signed";
         const answers = [];
-        for (const bands of maps) answers.push(await net.maps(bands, region.mask, parts));
+        for (const bands of wanted) answers.push(await net.maps(bands, region.mask, parts));
         found = Object.fromEntries(parts.map((part) => {
           const { shape: [channels, ...shape], features } = answers[0].layers[part];
-          return [part, { channels, shape, features,
-            maps: answers.map(({ layers }) => layers[part][key]) }];
+          return [part, kept({ channels, shape, features },
+            answers.map(({ layers }) => layers[part][key]))];
         }));
         run.say(`The network has answered in ${answers[0].seconds.toFixed(2)} s.`);
       });
@@ -65,9 +65,9 @@
 
     // Of a part: what is shown of it, unless three maps are shown in colour.
     function valuesOf(part, of) {
-      const { features, maps } = found[part];
+      const { features, map } = found[part];
       if (of === "features") return features;
-      return state.reading === "after" ? maps[0].map((value) => Math.max(value, 0)) : maps[0];
+      return state.reading === "after" ? map.map((value) => Math.max(value, 0)) : map;
     }
     const said = (value, of) => digits(of === "features" ? value : 1e6 * value);
 
@@ -83,15 +83,16 @@
         : { table: tables.magma, range: [0, high] };
     }
 
-    function paintInColour(canvas, { maps, shape }) {
-      const three = maps.map((map) => map.map((value) => Math.max(value, 0)));
-      composite(canvas, three, shape, three.map((values) => quantiles(values, data.quantiles)));
+    // The supplement's own way: maps of three bands as red, green, blue, each to its own range.
+    function paintInColour(canvas, { three, shape }) {
+      const kept = three.map((map) => map.map((value) => Math.max(value, 0)));
+      composite(canvas, kept, shape, kept.map((values) => quantiles(values, data.quantiles)));
     }
 
     // What the pointer reads on a part's map.
+    const wordsInColour = (part) => (i) => found[part].three.map((map, k) =>
+      `${sensor.bands[sensor.rgb_135[k]]} ${digits(1e6 * map[i])}`).join(", ") + " millionths";
     function wordsOf(part, of) {
-      if (of === "map" && inColour()) return (i) => found[part].maps.map((map, k) =>
-        `${sensor.bands[sensor.rgb_135[k]]} ${digits(1e6 * map[i])}`).join(", ") + " millionths";
       const values = valuesOf(part, of);
       return (i) => `${said(values[i], of)} ${of === "features" ? "mean over channels" : "millionths"}`;
     }
@@ -129,7 +130,7 @@
       canvas.addEventListener("pointermove", (event) => {
         const part = partOf(node);
         readout.textContent = pointed(canvas, { what: data.labels[part], shape: found[part].shape,
-          words: wordsOf(part, kind()) }, event);
+          words: inColour() ? wordsInColour(part) : wordsOf(part, kind()) }, event);
       });
       return { node, button, canvas, meter, number };
     });
@@ -202,7 +203,7 @@
       most = Math.max(...tops, 1e-12);
       cards.forEach(({ node, canvas, meter, number }, i) => {
         const it = found[partOf(node)];
-        if (of === "map" && inColour()) paintInColour(canvas, it);
+        if (inColour()) paintInColour(canvas, it);
         else {
           const { table, range } = scaleOf(shown[i], of, state.scale === "shared" ? most : 0);
           coloured(canvas, shown[i], it.shape, range, table);
@@ -217,7 +218,7 @@
           : `${state.reading === "signed" ? " of either sign" : ""}, in millionths`}, how that `
           + "compares with the strongest map (×1), and the same as a bar.",
         shared: "All maps have one scale, that of the strongest map (×1).",
-        supplement: of === "map" ? "As the supplement draws: maps of bands 5, 3, 1 as red, green, "
+        supplement: inColour() ? "As the supplement draws: maps of bands 5, 3, 1 as red, green, "
           + "blue, each stretched to its own range. No map can be compared with another."
           : "As the supplement draws: each map from its own least to its own greatest value.",
       }[state.scale] + (of === "map" && !own && state.reading === "signed"
@@ -231,20 +232,21 @@
     const facts = element("p", { class: "dcf-words" });
     const say = (words) => { readout.textContent = words; };
     const large = { image: panel("The patch", size), features: panel("Feature map", size, say),
-      map: panel("Class activation map", size, say) };
+      map: panel("Class activation map", size, say),
+      supplement: panel("As the supplement draws it", size, say) };
     large.image.canvas.hidden = true;
     large.image.frame.prepend(element("img", { alt: "The patch" }));
     function drawChosen() {
       for (const { node, button } of cards)
         button.setAttribute("aria-pressed", node.part === state.part);
-      const part = partOf(cardOf[state.part].node), { channels, shape, maps } = found[part];
+      const part = partOf(cardOf[state.part].node), { channels, shape, map, three } = found[part];
       const what = data.labels[part];
       title.textContent = what;
       const ribbon = ribbons.find((it) => it.part === state.part);
       const spread = ribbon && ribbon.factor * data.patches[state.patch].spread[ribbon.part];
       const share = ribbon && ribbon.factor !== 1 ? ` Learned weight ${ribbon.factor.toFixed(3)}.` : "";
-      const black = maps[0].filter((value) => value <= 0).length / maps[0].length;
-      const [low, high] = ends(maps[0]).map((value) => digits(1e6 * value));
+      const black = map.filter((value) => value <= 0).length / map.length;
+      const [low, high] = ends(map).map((value) => digits(1e6 * value));
       facts.textContent = `${channels} channels of ${shape.join(" × ")} values.${share}${
         ribbon ? ` A spread of ${digits(spread)} passes on.` : ""} Map from ${low} to ${
         high} millionths${black ? `; ${Math.round(100 * black)
@@ -258,13 +260,13 @@
           said: [from, of === "features" ? to : `${to} millionths`], words: wordsOf(part, of) });
       };
       fillWith("features", `Feature map of ${channels} channels`);
-      fillWith("map", `Map of ${inColour() ? "bands 5, 3, 1" : state.show === "all" ? "all bands"
-        : sensor.bands[asked()[0][0]]}`);
-      if (inColour()) {
-        paintInColour(large.map.canvas, found[part]);
-        large.map.scale.replaceChildren("each band stretched by itself");
-      }
-      Object.assign(body.dataset, { part, top: extreme(maps[0]) });
+      fillWith("map", `Map of ${state.show === "all" ? "all bands" : sensor.bands[asked()[0]]}`);
+      const { canvas, scale } = large.supplement;
+      paintInColour(canvas, found[part]);
+      scale.replaceChildren("bands 5, 3, 1, each to its own range");
+      canvas.setAttribute("aria-label", `As the supplement draws it: ${what}, maps of bands 5, 3, 1`);
+      large.supplement.now = { what, shape, words: wordsInColour(part) };
+      Object.assign(body.dataset, { part, top: extreme(map), three: three.map(extreme) });
     }
 
     // --- Controls ---------------------------------------------------------------------------
@@ -277,7 +279,7 @@
       state.part = part;
       drawChosen();
     }
-    const region = regionTools([large.image, large.features, large.map], size, () => refresh());
+    const region = regionTools(Object.values(large), size, () => refresh());
     const patch = chooser("Patch", Object.keys(data.patches), state.patch,
       (value) => change({ patch: value }));
     const show = chooser("Shown", { ...Object.fromEntries(sensor.bands.map((band, i) =>

@@ -83,6 +83,35 @@ def top(page):
     return float(page.evaluate("piece.dataset.top"))
 
 
+def beside(page):
+    """Of the maps that stand beside the chosen one as the supplement draws them, the ends."""
+    return [float(end) for end in page.evaluate("piece.dataset.three").split(",")]
+
+
+def test_the_supplement_s_own_way_stands_beside(fusion, opened_in, models, named):
+    page = opened_in("chromium", fusion.html())
+    panels = "[...document.querySelectorAll('.dcf-panels figure')]"
+    last = f"{panels}.at(-1).querySelector('canvas').toDataURL()"
+    seen = set()
+    for patch in named:
+        choose(page, "Patch", patch)
+        for part in (T02, "stage3.branches.0"):
+            click(page, CARD.format(part))
+            cams = PatchCams(models["narrow"], named[patch])
+            wanted = [np.abs(cams.signed(part, band)).max() for band in (4, 2, 0)]
+            assert beside(page) == pytest.approx(wanted, rel=5e-3)
+            seen.add(page.evaluate(last))
+    assert len(seen) == 4  # another picture for each patch and part
+    before = page.evaluate(last)
+    for scale in ("shared", "own"):  # whatever the scale of the others
+        click(page, f".dcf-controls [data-key={scale}]")
+        choose(page, "Shown", "6")
+        assert page.evaluate(last) == before
+    caption = page.evaluate(f"{panels}.at(-1).textContent")
+    assert "As the supplement draws it" in caption and "each to its own range" in caption
+    assert not page.wrong
+
+
 def test_a_reader_chooses_and_asks(fusion, opened, models, named):
     page = opened(fusion.html())
     cams = {name: PatchCams(models["narrow"], patch) for name, patch in named.items()}
@@ -137,6 +166,8 @@ def test_a_reader_chooses_and_asks(fusion, opened, models, named):
     region = np.s_[24:40, 24:40]
     wanted = cams["second"].signed(T02, 6, region)
     assert top(page) == pytest.approx(np.abs(wanted).max(), rel=5e-3)
+    wanted = [np.abs(cams["second"].signed(T02, band, region)).max() for band in (4, 2, 0)]
+    assert beside(page) == pytest.approx(wanted, rel=5e-3)
     choose(page, "Reading", "before")
     wanted = cams["second"].map(T02, 6, "before", region)
     assert top(page) == pytest.approx(wanted.max(), rel=5e-3)

@@ -1,14 +1,13 @@
 """What a page computes is what torch computes: the graphs in ONNX Runtime against `GradCAM`.
 
-The derivative of a ReLU jumps where its input is zero. Now and then rounding puts a unit on the
-other side, and all maps before it are a little off: float32 and float64 differ in torch itself, by
-as much. That befalls single patches. A mistake befalls all, so the median over patches is held to
-the accuracy of the arithmetic.
+Every map of every part is held to the accuracy of the arithmetic, with one exception. The
+derivative of a ReLU jumps where its input is zero: now and then rounding puts a unit on the other
+side, and all maps of that image are a little off. torch's own float32 does the same against its
+float64, on 3 of 24 patches where the graphs do on 2 (quarter width; all regions, parts and bands).
+So one image of a comparison may be off, by as much as one unit can turn; a mistake befalls all.
 """
 
 import contextlib
-import statistics
-from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -26,6 +25,11 @@ FUSED = 0.05
 """Digital numbers of 2047."""
 LATE, EARLY, TURNED = 1e-4, 2e-3, 0.05
 """Of a map's largest value: from the last PCFT on, before it, and where a unit has turned."""
+
+
+def limit(part):
+    """How far a part's maps may be off."""
+    return LATE if part.startswith(("pcft2", "stage3", "head")) else EARLY
 
 
 @pytest.fixture(scope="session")
@@ -59,25 +63,29 @@ def gated(model, gates, monkeypatch):
 
 def compare(model, runtime, images, gates, monkeypatch, bands=range(8)):
     """Holds the fused image, and the maps of all parts, to what `GradCAM` gives."""
-    off = defaultdict(list)
+    turned = []
     for pan, ms, lms in images:
         fused = runtime.fuse(pan, ms, lms, gates)
         areas = list(regions(*pan.shape[-2:]).values())
+        beyond = {}  # by part and band, how far a map is off that may not be
         with gated(model, gates, monkeypatch), dcfnet.GradCAM(model, list(model.parts())) as cam:
             expected = cam(pan, ms, lms).numpy()
             scale = max(1, np.abs(expected).max()) / 2047
             assert np.abs(expected - fused).max() < FUSED * scale
             for band in bands:
                 found = runtime.maps(band, areas[band % 4])
-                for layer, maps in cam.maps(band, areas[band % 4]).items():
-                    expected = maps.signed[0].numpy()
+                maps = cam.maps(band, areas[band % 4])
+                assert set(maps) == set(model.parts())
+                for part in maps:
+                    expected = maps[part].signed[0].numpy()
                     largest = max(np.abs(expected).max(), 1e-12)
-                    off[layer].append(np.abs(found[layer] - expected).max() / largest)
-    assert set(off) == set(model.parts())
-    for layer, errors in off.items():
-        late = layer.startswith(("pcft2", "stage3", "head"))
-        assert statistics.median(errors) < (LATE if late else EARLY), (layer, errors)
-        assert max(errors) < TURNED, (layer, errors)
+                    off = np.abs(found[part] - expected).max() / largest
+                    if off >= limit(part):
+                        beyond[part, band] = off
+        assert max(beyond.values(), default=0) < TURNED, beyond
+        if beyond:
+            turned.append(beyond)
+    assert len(turned) <= 1, turned
 
 
 @pytest.mark.slow
@@ -128,7 +136,8 @@ def test_networks_without_parts_and_of_other_bands_work_too(tmp_path, monkeypatc
         "stage2.fusion.transfers.1_to_0"),
     )  # fmt: skip
     model = dcfnet.networks.DCFNet(config).eval()
-    images = [tuple(torch.rand(1, c, n, n) for c, n in ((1, 32), (4, 8), (4, 32)))] * 2
+    sizes = ((1, 32), (4, 8), (4, 32))
+    images = [tuple(torch.rand(1, c, n, n) for c, n in sizes) for _ in range(2)]
     compare(model, Runtime(model, tmp_path), images, {"pcft1": 0}, monkeypatch, bands=range(4))
 
 
