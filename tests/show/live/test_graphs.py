@@ -1,13 +1,16 @@
 """What a page computes is what torch computes: the graphs in ONNX Runtime against `GradCAM`.
 
-Every map of every part is held to the accuracy of the arithmetic, with one exception. The
-derivative of a ReLU jumps where its input is zero: now and then rounding puts a unit on the other
-side, and all maps of that image are a little off. torch's own float32 does the same against its
-float64, on 3 of 24 patches where the graphs do on 2 (quarter width; all regions, parts and bands).
-So one image of a comparison may be off, by as much as one unit can turn; a mistake befalls all.
+The derivative of a ReLU jumps where its input is zero. Now and then rounding puts a unit on the
+other side, and some maps before it are a little off. Against torch in float64, on 24 patches with
+9,600 maps of all parts and bands, the graphs have 0.3 % of the maps beyond the limits at quarter
+width and 1.3 % at the paper's; torch's own float32 has 0.6 and 1.1 %. So a comparison may have a
+tenth of its maps beyond them, and of each part fewer than half: a mistake befalls a whole part,
+band or region.
 """
 
 import contextlib
+import statistics
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -63,29 +66,25 @@ def gated(model, gates, monkeypatch):
 
 def compare(model, runtime, images, gates, monkeypatch, bands=range(8)):
     """Holds the fused image, and the maps of all parts, to what `GradCAM` gives."""
-    turned = []
+    off = defaultdict(list)  # by part, in units of what it may be off
     for pan, ms, lms in images:
         fused = runtime.fuse(pan, ms, lms, gates)
         areas = list(regions(*pan.shape[-2:]).values())
-        beyond = {}  # by part and band, how far a map is off that may not be
         with gated(model, gates, monkeypatch), dcfnet.GradCAM(model, list(model.parts())) as cam:
             expected = cam(pan, ms, lms).numpy()
             scale = max(1, np.abs(expected).max()) / 2047
             assert np.abs(expected - fused).max() < FUSED * scale
             for band in bands:
                 found = runtime.maps(band, areas[band % 4])
-                maps = cam.maps(band, areas[band % 4])
-                assert set(maps) == set(model.parts())
-                for part in maps:
-                    expected = maps[part].signed[0].numpy()
+                for part, maps in cam.maps(band, areas[band % 4]).items():
+                    expected = maps.signed[0].numpy()
                     largest = max(np.abs(expected).max(), 1e-12)
-                    off = np.abs(found[part] - expected).max() / largest
-                    if off >= limit(part):
-                        beyond[part, band] = off
-        assert max(beyond.values(), default=0) < TURNED, beyond
-        if beyond:
-            turned.append(beyond)
-    assert len(turned) <= 1, turned
+                    error = np.abs(found[part] - expected).max() / largest
+                    assert error < TURNED, (part, band)
+                    off[part].append(error / limit(part))
+    assert set(off) == set(model.parts())
+    assert max(map(statistics.median, off.values())) < 1, off
+    assert np.mean(np.concatenate([*off.values()]) > 1) <= 0.1, off
 
 
 @pytest.mark.slow
