@@ -57,9 +57,10 @@ def execute(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
     try:
         with ThreadPoolExecutor(workers) as pool:
-            every = (
-                pool.map(run, *zip(*waiting, strict=True)) if waiting else ()
-            )
+            # From the last on: the first ones are short, and no core waits for a
+            # long one in the end.
+            last = reversed(waiting)
+            every = pool.map(run, *zip(*last, strict=True)) if waiting else ()
             for bundle in tqdm(
                 every, "chapters", len(waiting), disable=not waiting
             ):

@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,14 @@ class Run:
     @cached_property
     def operations_per_epoch(self) -> float:  # noqa: D102
         settings = self.record["settings"]
-        model = build_network(self.network, **settings["options"])
         patches = self.steps_per_epoch * settings["batch_size"]
-        return 3.0 * patches * count_operations(model, 64, 64)[""]
+        return 3.0 * patches * _operations(self.network, json.dumps(settings["options"]))
+
+
+@cache
+def _operations(network: str, options: str) -> int:
+    """Of one patch, forward: counted once for all runs of a network, as that takes half a second."""
+    return count_operations(build_network(network, **json.loads(options)), 64, 64)[""]
 
 
 def read_run(name: str, directory: str | Path | None = None) -> Run:
