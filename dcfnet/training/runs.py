@@ -175,7 +175,7 @@ class Run:
 
 @cache
 def _operations(network: str, options: str) -> int:
-    """Of one patch, forward: counted once for all runs of a network, as that takes half a second."""
+    """Of one patch, forward; counted once for all runs of a network, which takes half a second."""
     return count_operations(build_network(network, **json.loads(options)), 64, 64)[""]
 
 

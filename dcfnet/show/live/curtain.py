@@ -21,16 +21,16 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.imagery.wald import Sample, full_resolution, reduce_resolution
 from dcfnet.inside.cams import PLACES, PatchCams, pictured
+from dcfnet.inside.claims.committed import PART
 from dcfnet.inside.hooks import activations, replaced
 from dcfnet.measure.metrics import ergas
 from dcfnet.networks.dcfnet import DCFNet
 from dcfnet.networks.one_pass import fuse
-from dcfnet.paths import data_dir
 from dcfnet.show.diagram import COLOURS
 from dcfnet.show.live.apart import altered
 from dcfnet.show.live.page import LivePage, coded, of_sensor
 from dcfnet.show.style import coloured, picture
-from dcfnet.training.history import History
+from dcfnet.training.runs import read_run
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -197,11 +197,9 @@ def findings(model: DCFNet, sample: Sample) -> dict[str, float]:
     errors = {name: ergas(region.gt, image) for name, image in images.items()}
     losses = {
         name: [
-            History.read(data_dir() / "runs" / f"parts/{kind}-seed{seed}" / "history.csv")[
-                "valid_loss"
-            ].min()
+            read_run(PART.format(part=part, seed=seed)).history["valid_loss"].min()
             for seed in range(3)
         ]
-        for name, kind in (("whole", "whole"), ("retrained", "without-transfers"))
+        for name, part in (("whole", "whole"), ("retrained", "without-transfers"))
     }
     return errors | {name: 1e3 * float(np.mean(each)) for name, each in losses.items()}
