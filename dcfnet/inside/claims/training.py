@@ -44,13 +44,17 @@ def lower_loss(ours: Mapping[int, Run], others: Runs) -> Finding:
                 cost.append(operations / ((takes + 5) * other.operations_per_epoch))
         checks.append(Check(f"below the lowest loss of {name} in fewer epochs", effects))
         if cost:
-            costs.append(f"{name} {np.mean(cost):.1f}")
+            low, middle, high = np.quantile(cost, (0, 0.5, 1))
+            costs.append(f"{name} {middle:.2g} ({low:.2g} to {high:.2g})")
     return Finding(
         "1",
         "Lower training loss in fewer epochs",
         "Epochs saved: those that the other takes to its lowest loss, minus those to go below it",
         tuple(checks),
-        (f"Operations to get there, in those of the other network: {', '.join(costs)}.",)
+        (
+            "Operations to get there, in those of the other network, median and range over folds: "
+            f"{', '.join(costs)}.",
+        )
         if costs
         else (),
     )

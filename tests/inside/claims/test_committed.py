@@ -6,7 +6,7 @@ import pytest
 from dcfnet import DataError, load_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside import claims
-from dcfnet.inside.claims.committed import known
+from dcfnet.inside.claims.committed import GROUPS, known
 from dcfnet.inside.claims.measured import FILE, Measured, hash_of_weights, look_into
 from dcfnet.networks import load_trained
 from tests.conftest import ROOT
@@ -48,6 +48,22 @@ def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):
     found = verdicts(tmp_path)
     assert "supported" in found.values()
     assert found == verdicts(RUNS)
+
+
+def test_of_two_trainings_that_share_a_seed_either_gives_the_same_verdicts(monkeypatch):
+    """The page says so, and that two checks turn."""
+
+    def outcomes():
+        of = claims.findings(RUNS)["quarter width"]
+        checks = {(it.claim, c.what): c.outcome for it in of for c in it.counted}
+        return [it.verdict for it in of], checks
+
+    one, before = outcomes()
+    names = GROUPS["quarter width"]
+    monkeypatch.setitem(GROUPS, "quarter width", (*names[3:], *names[:3]))
+    other, after = outcomes()
+    assert one == other
+    assert sum(before[check] != after[check] for check in before) == 2
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ band or region.
 """
 
 import contextlib
+import functools
 import statistics
 from collections import defaultdict
 
@@ -36,10 +37,11 @@ def limit(part):
 
 
 @pytest.fixture(scope="session")
-def runtimes(models, tmp_path_factory):
+def runtime(models, tmp_path_factory):
+    """The graphs of a width, made when they are first asked for."""
     from tests.show.live.runtime import Runtime
 
-    return {name: Runtime(model, tmp_path_factory.mktemp(name)) for name, model in models.items()}
+    return functools.cache(lambda width: Runtime(models[width], tmp_path_factory.mktemp(width)))
 
 
 @contextlib.contextmanager
@@ -90,12 +92,12 @@ def compare(model, runtime, images, gates, monkeypatch, bands=range(8)):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", ["narrow", "paper"])
 def test_the_graphs_give_the_fused_image_and_the_maps_of_every_part(
-    width, models, runtimes, patches, noise, monkeypatch
+    width, models, runtime, patches, noise, monkeypatch
 ):
     images = [*(patch.inputs() for patch in patches), *noise]
     if width == "paper":
         images = images[1::2]
-    compare(models[width], runtimes[width], images, {}, monkeypatch)
+    compare(models[width], runtime(width), images, {}, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +111,12 @@ def test_the_graphs_give_the_fused_image_and_the_maps_of_every_part(
     ],
     ids=lambda gates: "+".join(gates),
 )
-def test_gates_open_and_close(gates, models, runtimes, patches, noise, monkeypatch):
-    model, runtime = models["narrow"], runtimes["narrow"]
+def test_gates_open_and_close(gates, models, runtime, patches, noise, monkeypatch):
+    model, graphs = models["narrow"], runtime("narrow")
     images = [*(patch.inputs() for patch in patches[:2]), noise[0]]
-    compare(model, runtime, images, gates, monkeypatch, bands=(1, 4, 6))
-    opened = runtime.fuse(*images[0])
-    assert np.abs(runtime.fuse(*images[0], gates) - opened).max() > 1 / 2047
+    compare(model, graphs, images, gates, monkeypatch, bands=(1, 4, 6))
+    opened = graphs.fuse(*images[0])
+    assert np.abs(graphs.fuse(*images[0], gates) - opened).max() > 1 / 2047
 
 
 def test_gates_belong_to_what_a_network_has(models):
