@@ -1,6 +1,7 @@
 """Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
 
-``card``, for a graphics card, ``large``, an hour long, and ``exposure`` are run by name alone.
+``card``, for a graphics card, ``large`` and ``adapt_folds``, an hour long each, and ``exposure`` are
+run by name alone.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What adapting brings to three trainings of each network, on two scenes that none has seen.
 
-    python -m tests.benchmarks.bench_adapt_folds [--networks fusionnet dcfnet] [--json FILE]
+    python -m tests.benchmarks.adapt_folds [--networks fusionnet dcfnet] [--json FILE]
 
 The trainings are those of 150 epochs on folds 0, 1 and 2; the fold is the seed of the adapting as
 well. On the WorldView-2 image of the book's town networks are measured one scale down, on the
