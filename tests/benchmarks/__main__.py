@@ -1,6 +1,6 @@
 """Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
 
-``card``, for a graphics card, ``large`` and ``adapt_folds``, an hour long each, and ``exposure`` are
+``card``, for a graphics card, ``large`` and ``adapt_folds``, of an hour each, and ``exposure`` are
 run by name alone.
 """
 
