@@ -57,7 +57,7 @@ check: .venv/installed ## style, types, and which room imports which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-quick: data ## unit tests alone, in three minutes
+quick: data ## unit tests alone, in two minutes and a half
 	$(BIN)/python -m pytest $(PARALLEL) -m "not pages and not slow"
 
 test: data ## all tests: units, every chapter executed, every page opened in Chromium

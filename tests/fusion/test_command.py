@@ -191,6 +191,7 @@ def test_records_that_make_no_sense_are_refused(town, tmp_path):
 
 
 # BT-H takes the darkest pixel for haze, and that may lie at the border.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - {"bt-h"}))
 def test_methods_fuse_by_tiles_as_in_one_piece(pair, town, tmp_path, capsys, monkeypatch, name):
     monkeypatch.setattr("dcfnet.fusion.methods.SIDE", 64)

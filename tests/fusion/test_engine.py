@@ -20,7 +20,9 @@ openvino = pytest.mark.skipif(
 
 @openvino
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["dcfnet", "fusionnet", "pnn"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("dcfnet", marks=pytest.mark.slow), "fusionnet", "pnn"]
+)
 def test_openvino_gives_what_torch_gives(network, scene, name):
     torch.manual_seed(0)
     model = network if name == "dcfnet" else build_network(name)

@@ -143,6 +143,7 @@ def test_sun_casts_a_shadow_of_the_right_length():
     assert (light[230:] > 0.99).all()  # nothing to the south
 
 
+@pytest.mark.slow
 def test_every_region_shows_every_kind_of_land():
     material = draw_landscape(3328, 0.15, np.random.default_rng(0)).material
     for columns in (slice(0, 2048), slice(2048, 2816), slice(2816, 3328)):  # as 256, 96, 64

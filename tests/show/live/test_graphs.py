@@ -25,6 +25,8 @@ from tests.show.live.conftest import regions
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra test is not installed")
 
+pytestmark = pytest.mark.slow
+
 FUSED = 0.05
 """Digital numbers of 2047."""
 LATE, EARLY, TURNED = 1e-4, 2e-3, 0.05
@@ -89,7 +91,6 @@ def compare(model, runtime, images, gates, monkeypatch, bands=range(8)):
     assert np.mean(np.concatenate([*off.values()]) > 1) <= 0.1, off
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", ["narrow", "paper"])
 def test_the_graphs_give_the_fused_image_and_the_maps_of_every_part(
     width, models, runtime, patches, noise, monkeypatch

@@ -29,6 +29,7 @@ def test_answers_are_those_of_gradcam(models, patches):
                 assert float((found[layer].signed - maps.signed).abs().max()) <= 1e-5 * largest
 
 
+@pytest.mark.slow
 def test_gates_are_those_of_pages(models, patches, tmp_path):
     from tests.show.live.runtime import Runtime
 

@@ -12,6 +12,8 @@ import torch
 import dcfnet
 from dcfnet.show.live import rounded
 
+pytestmark = pytest.mark.slow
+
 VENDOR = files("dcfnet.show.live").joinpath("vendor")
 CLICK = {"narrow": 7e6, "paper": 13e6}
 """The most bytes that a click may ask for."""
