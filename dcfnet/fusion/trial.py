@@ -4,12 +4,12 @@ There the scene is its own truth (`dcfnet.fusion.below`), and methods without le
 network must reach to be of use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from dcfnet.fusion.below import Below
-from dcfnet.imagery.classical import exp, mtf_glp_fs
+from dcfnet.imagery.classical import Method, exp, mtf_glp_fs
 from dcfnet.measure import metrics
 from dcfnet.measure.tables import METRICS
 from dcfnet.networks import PansharpeningNetwork
@@ -21,8 +21,12 @@ AROUND = 32
 """Pixels to the left of the ground held back that a network sees as well."""
 
 
-def tried(models: Mapping[str, PansharpeningNetwork], blocks: Below) -> pd.DataFrame:
-    """Networks by name, MTF-GLP-FS and EXP on the ground that is held back from adapting.
+def tried(
+    models: Mapping[str, PansharpeningNetwork],
+    blocks: Below,
+    methods: Iterable[Method] = (mtf_glp_fs, exp),
+) -> pd.DataFrame:
+    """Networks by name, and methods without learning, on the ground held back from adapting.
 
     Returns:
         A row for each, with ``sam`` (degrees), ``ergas`` and ``q2n``: means over the blocks, of
@@ -35,7 +39,7 @@ def tried(models: Mapping[str, PansharpeningNetwork], blocks: Below) -> pd.DataF
             continue
         seen = block.crop(slice(None), slice(max(0, block.shape[1] - width - AROUND), None))
         images = {name: fuse(model, seen) for name, model in models.items()}
-        images |= {method.title: method(block) for method in (mtf_glp_fs, exp)}
+        images |= {method.title: method(block) for method in methods}
         for name, image in images.items():
             found = metrics.evaluate(held, image[..., -width:], masked=True)
             rows.setdefault(name, []).append(found)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from dcfnet.fusion.adapt import STEPS, adapt
 from dcfnet.fusion.below import Below, below
@@ -22,6 +21,7 @@ from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.classical import bt_h, exp, mtf_glp_fs
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import full_resolution
+from dcfnet.inside.claims.committed import TITLES
 from dcfnet.measure import metrics
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import run
@@ -42,7 +42,7 @@ def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
                 result["without learning"] += unlearned(scene, blocks)
             for fold in range(3):
                 model = load_trained(f"{network}/fold{fold}")
-                title = model.title + ", quarter width" * network.endswith("narrow")
+                title = TITLES["quarter width"] if "narrow" in network else model.title
                 wall, processor = time.perf_counter(), time.process_time()
                 found = adapt(model, blocks, seed=fold)
                 took = {
@@ -64,25 +64,19 @@ def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
 
 def unlearned(scene: Scene, blocks: Below) -> list[dict[str, Any]]:
     """The rows of methods that do not learn, on the ground that networks are measured on."""
-    rows, sample = [], full_resolution(scene)
-    for method in (exp, mtf_glp_fs, bt_h):
-        found = [
-            metrics.evaluate(held, method(block)[..., -held.shape[1] :], masked=True)
-            for block, held in zip(blocks.blocks, blocks.held_back(), strict=True)
-        ]
-        row = pd.DataFrame(found)[list(JUDGED)].mean().round(4).to_dict()
-        rows.append({"scene": scene.name, "network": method.title, **row})
-        if scene.truth is not None:
-            rows[-1] |= at_full(scene, method(sample))
+    methods, sample = (exp, mtf_glp_fs, bt_h), full_resolution(scene)
+    table, rows = tried({}, blocks, methods).round(4), []
+    for method in methods:
+        row = {"scene": scene.name, "network": method.title} | table.loc[method.title].to_dict()
+        rows.append(row | ({} if scene.truth is None else at_full(scene, method(sample))))
     return rows
 
 
 def at_full(scene: Scene, image: np.ndarray) -> dict[str, float]:
     """SAM, ERGAS and Q8 against the truth at full resolution, off the border."""
     inner = (slice(None), *[slice(BORDER, -BORDER)] * 2)
-    judges = {"sam": metrics.sam, "ergas": metrics.ergas, "q2n": metrics.q2n}
-    found = {name: judge(scene.truth[inner], image[inner]) for name, judge in judges.items()}
-    return {f"full {name}": round(float(value), 4) for name, value in found.items()}
+    pair = scene.truth[inner], image[inner]
+    return {f"full {name}": round(float(getattr(metrics, name)(*pair)), 4) for name in JUDGED}
 
 
 if __name__ == "__main__":

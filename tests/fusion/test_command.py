@@ -205,10 +205,11 @@ def test_methods_fuse_by_tiles_as_in_one_piece(pair, town, tmp_path, capsys, mon
     assert np.abs(found - expected)[inner].max() <= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mtf-glp-fs", "bt-h", "bdsd-pc"])
 def test_tiles_of_any_size_give_the_same_by_a_method(pair, tmp_path, capsys, monkeypatch, name):
     images = []
-    for side, tile in ((256, "1024"), (40, "160")):
+    for side, tile in ((256, "1024"), (40, "96")):
         monkeypatch.setattr("dcfnet.fusion.methods.SIDE", side)
         out = tmp_path / f"{side}.tif"
         given = ["--method", name, "--tile", tile, "--overlap", "8"]

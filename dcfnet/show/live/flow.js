@@ -51,8 +51,9 @@
         }
         const parts = [...new Set(nodes.flatMap(({ part, last }) => (last ? [part, last] : [part])))];
         const key = state.reading === "before" ? "before" : "signed";
-        const answers = [];
-        for (const bands of wanted) answers.push(await net.maps(bands, region.mask, parts));
+        const once = {}; // the band that is shown may be one of the supplement's
+        for (const bands of wanted) once[bands] ??= await net.maps(bands, region.mask, parts);
+        const answers = wanted.map((bands) => once[bands]);
         found = Object.fromEntries(parts.map((part) => {
           const { shape: [channels, ...shape], features } = answers[0].layers[part];
           return [part, kept({ channels, shape, features },
