@@ -1,7 +1,7 @@
 """Run every benchmark, one after the other: ``python -m tests.benchmarks [--folder FOLDER]``.
 
-``card``, for a graphics card, ``large`` and ``adapt_folds``, of an hour each, and ``exposure`` are
-run by name alone.
+``card``, for a graphics card, ``large``, ``adapt_folds`` and ``adapt_statistics``, of an hour each,
+and ``exposure`` are run by name alone.
 """
 
 import argparse

@@ -41,7 +41,7 @@ def run(measure: Callable[..., dict[str, Any] | Iterator[dict[str, Any]]]) -> No
         if isinstance(each.default, bool):
             kind = {"action": "store_true"}
         elif isinstance(each.default, tuple):
-            kind = {"nargs": "+"}
+            kind = {"nargs": "+", "type": type(each.default[0])}
         flags.add_argument(f"--{name}", default=each.default, help=f"({each.default})", **kind)
     given = vars(flags.parse_args())
     found = measure(**{name: given[name] for name in wanted})
