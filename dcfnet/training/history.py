@@ -62,14 +62,28 @@ class History:
         """The first epoch with the lowest validation loss so far; None before the first."""
         return int(self["epoch"][np.argmin(self["valid_loss"])]) if self.rows else None
 
-    def optimal_epoch(self, patience: int = 100) -> int | None:
+    def optimal_epoch(self, patience: int = 100, gain: float = 0) -> int | None:
         """The first epoch whose next ``patience`` epochs bring no lower validation loss.
 
         None if the run has not reached one yet.
+
+        Args:
+            patience: How many epochs are waited for a lower one.
+            gain: By what share of the lowest so far it must be lower to count.
+        """
+        earliest = self.earliest_optimum(patience, gain)
+        known = earliest is not None and earliest + patience <= len(self)
+        return earliest if known else None
+
+    def earliest_optimum(self, patience: int = 100, gain: float = 0) -> int | None:
+        """Before which epoch the optimal one cannot lie, however the run goes on.
+
+        That is the optimal epoch, if the run has reached it; None before the first epoch.
         """
         loss = self["valid_loss"]
-        for i in range(len(loss) - patience):
-            if not (loss[i + 1 : i + 1 + patience] < loss[i]).any():
+        lowest = np.minimum.accumulate(loss)
+        for i in range(len(loss)):
+            if not (loss[i + 1 : i + 1 + patience] < (1 - gain) * lowest[i]).any():
                 return int(self.rows[i]["epoch"])
         return None
 

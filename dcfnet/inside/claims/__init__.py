@@ -20,6 +20,7 @@ from dcfnet.inside.claims.committed import (
     pairs,
     results_by_fold,
     trainings,
+    worse_without,
 )
 from dcfnet.inside.claims.cooperation import errors
 from dcfnet.inside.claims.features import shifted
@@ -53,4 +54,5 @@ __all__ = [
     "take_patches",
     "trainings",
     "without_ms",
+    "worse_without",
 ]

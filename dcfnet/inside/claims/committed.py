@@ -19,7 +19,7 @@ from dcfnet.inside.claims.measured import (
     read_measured,
 )
 from dcfnet.inside.claims.rule import LEAST
-from dcfnet.measure.tables import OF_THE_CLAIMS
+from dcfnet.measure.tables import METRICS, OF_THE_CLAIMS
 from dcfnet.networks import NETWORKS
 from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
@@ -33,6 +33,9 @@ WIDTHS = {"paper's width": "dcfnet/fold{}", "quarter width": "dcfnet-narrow/fold
 
 TITLES = {"paper's width": "DCFNet", "quarter width": "DCFNet, quarter width"}
 """What tables call DCFNet of each group."""
+
+UNBRIGHTENED = "FusionNet, not brightened"
+"""What tables call FusionNet, trained without exposure, which suits it better."""
 
 GROUPS = {
     "paper's width": tuple(f"dcfnet/fold{fold}" for fold in range(3)),
@@ -102,6 +105,32 @@ def pairs(part: str, directory: Folder = None) -> list[tuple[Measured, Measured]
     return [(read_measured(a, runs), read_measured(b, runs)) for a, b in found]
 
 
+def worse_without(part: str, directory: Folder = None) -> pd.DataFrame:
+    """By what share networks are worse that were trained without a part: a column for each seed.
+
+    Rows, by place and measure: SAM, ERGAS and Q2n as means over the test patches and of the whole
+    test region, on each sensor; the lowest validation loss.
+
+    Args:
+        part: One of `RETRAINED`.
+        directory: The folder of all runs, ``data/runs`` unless given.
+    """
+    columns: dict[str, dict[tuple[str, str], float]] = {}
+    for both in pairs(part, directory):
+        rows = columns[f"seed {both[0].name[-1]}"] = {}
+        for kind, what, how in both[0].first:
+            metric, place = (how, f"{what}, region") if kind == "test" else (kind, "patches")
+            if metric in OF_THE_CLAIMS and (kind == "test" or what == "as trained"):
+                whole, rest = (each.first[kind, what, how].mean() for each in both)
+                title, sign = METRICS[metric]
+                rows[place, title.split(" ")[0]] = sign * float(1 - rest / whole)
+        runs = ended([each.name for each in both], directory).values()
+        if len(runs) == 2:
+            whole, rest = (run.history["valid_loss"].min() for run in runs)
+            rows["validation ground", "loss"] = float(rest / whole - 1)
+    return pd.DataFrame(columns)
+
+
 def by_fold(place: str, file: str, directory: Folder = None) -> dict[int, str]:
     """Names of a network's runs that have a file, by fold.
 
@@ -140,6 +169,7 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     runs, rows = _runs(directory), {}
     places = {TITLES[group]: place for group, place in WIDTHS.items()}
     places |= {NETWORKS[name].title: f"{name}/fold{{}}" for name in COMPARED}
+    places[UNBRIGHTENED] = "fusionnet-no-exposure/fold{}"
     for network, place in places.items():
         for fold, name in by_fold(place, FILE, directory).items():
             values = read_measured(name, runs).first
@@ -151,18 +181,21 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     return table
 
 
-def difference_by_fold(results: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+def difference_by_fold(
+    results: pd.DataFrame, one: str, other: str, level: float = 0.95
+) -> pd.DataFrame:
     """What one network has more than another, fold by fold.
 
     Args:
         results: From `results_by_fold`.
         one: A network there.
         other: Another one.
+        level: Of the interval.
 
     Returns:
         A row for each test set and metric. Columns: ``folds``, on how many both were trained; the
-        ``mean`` of the differences; ``low`` and ``high``, the borders of its 95 % interval over
-        folds (Student's t), for which three folds are needed.
+        ``mean`` of the differences; ``low`` and ``high``, the borders of its interval over folds
+        (Student's t), for which three folds are needed.
     """
     apart = (results.loc[one] - results.loc[other]).dropna()
     rows = {}
@@ -170,7 +203,7 @@ def difference_by_fold(results: pd.DataFrame, one: str, other: str) -> pd.DataFr
         for metric, values in of_folds.items():
             row = {"folds": len(values), "mean": values.mean(), "low": np.nan, "high": np.nan}
             if len(values) >= LEAST:
-                interval = ttest_1samp(values, 0).confidence_interval()
+                interval = ttest_1samp(values, 0).confidence_interval(level)
                 row |= {"low": interval.low, "high": interval.high}
             rows[title, metric] = row
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -19,6 +19,9 @@ from dcfnet.inside.fields import effective_fields, field_radius, mean_field
 from dcfnet.inside.sanity import rank_correlation
 from dcfnet.inside.switches import switched_off
 
+EXACT, DRAWS = 32, 8
+"""Up to so many channels fields are exact; above, they are the mean of so many draws a patch."""
+
 SHARES = {"50 % of the field": 0.5, "90 % of the field": 0.9}
 PARTS = {f"branch {i}": name for i, name in enumerate(BRANCHES)} | {"output": "head.out"}
 CROSSING = ("pcft1.crossing", "pcft2.crossing")
@@ -29,24 +32,24 @@ def radii(
     each: Trained,
     without: Sequence[str] = (),
     *,
-    every: int = 2,
-    draws: int = 1,
+    draws: int | None = None,
     seed: int = 0,
 ) -> Found:
     """Radii in PAN pixels of the discs that hold 50 % and 90 % of a network's mean field.
 
     Those of stage 3's branches and of the output. The mean is over patches, each with draws of its
-    own (`effective_fields`): with every second of 36 patches it rests on 18 draws, the same ones
-    for all networks and all parts.
+    own (`effective_fields`), the same ones for all networks and all parts.
 
     Args:
         each: The network and its patches, larger than the fields.
         without: Parts that are switched off meanwhile, see `switched_off`.
-        every: Only every so many of the patches.
-        draws: Of random signs, for each patch.
+        draws: Of random signs, for each patch. None: as many as make a field exact where that is
+            cheap, at a quarter of the paper's width or less, and else `DRAWS`.
         seed: Of the draws.
     """
-    inputs, fields = each.patches[::every].inputs, []
+    inputs, fields = each.patches.inputs, []
+    if draws is None and max(each.model.channels) > EXACT:
+        draws = DRAWS
     with switched_off(each.fast, without):
         for start in range(0, len(inputs[0]), CHUNK):
             some = (image[start : start + CHUNK] for image in inputs)

@@ -1,15 +1,24 @@
-"""Claim 10: what the result loses without the transfers between branches."""
+"""Claim 10: what the result loses without what the transfers between branches carry."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
+from dcfnet.imagery.tensors import as_digital_numbers
 from dcfnet.inside.claims.rule import Numbers
 from dcfnet.inside.claims.tail import after_branches, after_stage2, in_chunks
 from dcfnet.inside.claims.trained import BRANCHES, Found, Trained, ergas
-from dcfnet.inside.switches import switched_off
+from dcfnet.inside.switches import closed, switched_off
+from dcfnet.measure import metrics
+from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.networks.dcfnet import REMOVABLE
+
+WAYS = {"": closed, "set to 0": switched_off}
+"""How a transfer is taken away, by reading."""
 
 TRANSFERS = tuple(name for name in REMOVABLE if ".transfers." in name)
 """All transfers between branches."""
@@ -26,27 +35,39 @@ def errors(each: Trained, without: Sequence[str] = ()) -> Numbers:
         return ergas(in_chunks(each.fast, *each.patches.inputs), each.patches)
 
 
-def cooperation(each: Trained, names: Sequence[str] = TRANSFERS) -> Found:
-    """Claim 10, used: without a transfer the trained network's result is worse.
+def results(each: Trained) -> Found:
+    """SAM (degrees), ERGAS and Q2n of each patch as trained, by the name of the metric."""
+    fused = in_chunks(each.fast, *each.patches.inputs)
+    sensor = each.patches.sensor
+    made, truth = (as_digital_numbers(x, sensor) for x in (fused, each.patches.gt))
+    judges = {metric: metrics.judges(sensor)[metric] for metric in OF_THE_CLAIMS}
+    pairs = list(zip(truth, made, strict=True))
+    return {(m, "as trained"): np.array([of(*pair) for pair in pairs]) for m, of in judges.items()}
 
-    The effect is ERGAS with a transfer switched off, minus ERGAS with it. Its weight is not shared
-    out among the others: the trained network never saw such shares.
+
+def cooperation(each: Trained, names: Sequence[str] = TRANSFERS) -> Found:
+    """Claim 10, used: the trained network's result is worse without what a transfer carries.
+
+    The effect is ERGAS with a transfer `closed`, so that it hands on its means alone, minus ERGAS
+    with it. What it is without the means as well, switched off, is not identifiable (`shifted`
+    makes a network of the same output that needs them more) and stands beside.
 
     Args:
         each: The network and its patches.
-        names: The transfers, each switched off by itself.
+        names: The transfers, each closed by itself.
     """
     stage2 = [each.activations[f"stage2.branches.{i}"] for i in range(2)]
     stage3 = [each.activations[name] for name in BRANCHES]
     whole = ergas(after_branches(each, stage3), each.patches)
     found = {}
-    for name in names:
-        with switched_off(each.fast, name):
+    for (reading, without), name in itertools.product(WAYS.items(), names):
+        with without(each.fast, name):
             fused = (
                 after_branches(each, stage3)
                 if name.startswith("stage3.")
                 else after_stage2(each, stage2, each.activations["pcft2"])
             )
         stage, source, target = re.findall(r"\d", name)
-        found[f"stage {stage}, T{target}{source}", ""] = ergas(fused, each.patches) - whole
+        what = f"stage {stage}, T{target}{source}"
+        found[what, reading] = ergas(fused, each.patches) - whole
     return found

@@ -103,7 +103,8 @@ def agreement(networks: Sequence[Trained]) -> pd.DataFrame:
 
     Returns:
         A row for each pair, place and branch: the rank correlation of their maps in the ``same``
-        patch and in ``other`` patches, medians over patches.
+        patch and in ``other`` patches, medians over patches; and in which share of patches and
+        bands one of the two is ``flat``, the same everywhere, and so is like no other.
     """
     rows = []
     for place, parts in PLACES.items():
@@ -113,7 +114,8 @@ def agreement(networks: Sequence[Trained]) -> pd.DataFrame:
                 pair = {"one": networks[i].name, "two": networks[j].name}
                 same, other = (round(float(np.median(x)), 3) for x in likeness(maps[i], maps[j]))
                 where = {"place": place, "branch": branch}
-                rows.append({**pair, **where, "same": same, "other": other})
+                flat = np.logical_or(*(np.ptp(maps[k], axis=(2, 3)) == 0 for k in (i, j))).mean()
+                rows.append({**pair, **where, "same": same, "other": other, "flat": flat.round(3)})
     return pd.DataFrame(rows)
 
 
@@ -125,8 +127,9 @@ def influence(each: Trained, share: float = 0.2, seed: int = 0) -> Found:
 
     Within a part: pixels of a fused branch are taken away, by setting them to their channel's mean,
     those first where the map is highest. The effect is the logarithm of the change of the band,
-    over that by as many random pixels. Two other orders stand beside: by the sum over channels of
-    absolute alpha A, and by the feature map, which knows nothing of the output.
+    over that by as many random pixels, and over that by as many where the feature map is highest,
+    which knows nothing of the output. Two other orders stand beside: by the sum over channels of
+    absolute alpha A, and by the feature map itself.
 
     Between parts: each of the nine transfers is closed by itself (`closed`). The effect is the rank
     correlation, over transfers, of the change of the band and the map's sum over pixels.
@@ -165,14 +168,15 @@ def _deletion(each: Trained, share: float, seed: int) -> Found:
         mass = torch.einsum("cbk,bkhw->cbhw", seen.alpha.abs(), seen.activations.abs())
         of_map, of_features = by(seen.map()), change(seen.features)
         at_random = change(torch.zeros_like(chance))
-        for reading, gain in {
-            "": of_map - at_random,
-            "by the sum of |alpha A|, more than at random": by(mass) - at_random,
-            "by the feature map alone, more than at random": of_features - at_random,
-            "by the map, more than by the feature map alone": of_map - of_features,
+        chance_alone, no_gradient = "more than at random", "more than by the feature map alone"
+        for (what, reading), gain in {
+            (chance_alone, ""): of_map - at_random,
+            (no_gradient, ""): of_map - of_features,
+            (chance_alone, "by the sum of |alpha A|"): by(mass) - at_random,
+            (chance_alone, "by the feature map alone"): of_features - at_random,
         }.items():
-            what = f"branch {i}: pixels go by the map, more than at random"
-            found[what, reading] = gain.mean(dim=1).double().cpu().numpy()
+            key = f"branch {i}: pixels go by the map, {what}", reading
+            found[key] = gain.mean(dim=1).double().cpu().numpy()
     return found
 
 

@@ -1,8 +1,8 @@
 """What the claims need of a trained network: measured once, and kept beside its run.
 
-To look into a network takes half a minute, or ten where it is wide. So what was found lies in the
-run's folder as ``claims.csv``, and verdicts follow from such files alone: the weights need not be
-there. ``python -m dcfnet.inside.claims`` makes the files that are missing or belong to
+To look into a network takes some minutes, or half an hour where it is wide. So what was found lies
+in the run's folder as ``claims.csv``, and verdicts follow from such files alone: the weights need
+not be there. ``python -m dcfnet.inside.claims`` makes the files that are missing or belong to
 other weights.
 """
 
@@ -23,7 +23,7 @@ from dcfnet.imagery.classical import get_method
 from dcfnet.imagery.regions import FOLDS, regions
 from dcfnet.imagery.wald import Sample
 from dcfnet.inside.claims.context import CROSSING, radii, texture
-from dcfnet.inside.claims.cooperation import cooperation, errors
+from dcfnet.inside.claims.cooperation import cooperation, errors, results
 from dcfnet.inside.claims.features import detail, feature_means, surroundings
 from dcfnet.inside.claims.maps import influence, similar_maps
 from dcfnet.inside.claims.rule import Numbers
@@ -206,7 +206,9 @@ def look_into(each: Trained, seed: int = 0) -> Values:
     def keep(title: str, values: Found) -> None:
         found.update({(title, *key): numbers for key, numbers in values.items()})
 
-    keep("ergas", {("as trained", ""): errors(each), ("without ms", ""): _without_ms(each)})
+    for (metric, how), values in results(each).items():
+        keep(metric, {(how, ""): values})
+    keep("ergas", {("without ms", ""): _without_ms(each)})
     keep("radius", radii(each, seed=seed))
     if not each.model.config.without:
         keep("radius without crossing", radii(each, CROSSING, seed=seed))

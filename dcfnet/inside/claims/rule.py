@@ -6,10 +6,13 @@ that is what was drawn independently. Patches of one network show its spread; th
 the evidence. The *effect* of a training is a number above 0 where it behaves as the claim says.
 
 A check *holds* where so many trainings behave as claimed that a fair coin for each would give as
-many in at most one case of eight. It *fails* where so few do, by the same measure, and is *open*
+many in at most one case of eight. It *fails* where so few do, by the same count, and is *open*
 between. So at least three trainings are needed, and three of three are enough. Where a measure has
 a choice that should not matter, the order of the patches or the seed of a draw, it was made twice:
 a check is open as well if the two do not agree.
+
+The coin bounds what chance can do *for* a claim alone. An effect that asks for a margin, or for the
+worst of several numbers, is below 0 by itself: to fail is no evidence of the opposite.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ Effects = Mapping[str, Numbers]
 """By the name of a training, its effect on each patch; one number where there are no patches."""
 
 CHANCE = 1 / 8
-"""What a fair coin may do at most for a check to hold or to fail."""
+"""What a fair coin may do at most for a check to hold; one fails by as few as it holds by many."""
 
 LEAST = 3
 """With fewer trainings nothing is that improbable."""
@@ -110,6 +113,8 @@ class Finding:
         measure: What an effect is, in a line.
         checks: What the verdict rests on, and other readings beside it.
         notes: What was measured besides, a line each.
+        untestable: Why the claim cannot be tested as it is written, a sentence; its checks are
+            then readings.
     """
 
     claim: str
@@ -117,6 +122,7 @@ class Finding:
     measure: str
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    untestable: str = ""
 
     @property
     def counted(self) -> list[Check]:
@@ -141,10 +147,13 @@ class Finding:
     @property
     def why(self) -> str:
         """Why there is no verdict, or what chance would give; a sentence."""
+        if self.untestable:
+            return self.untestable
+        if self.verdict == "not supported":
+            return "No check holds; that the opposite is so does not follow."
         if self.verdict != "cannot be tested here":
-            # Coins fall either way alike, so they fail all checks as often as they pass them.
-            so = "not supported" if self.verdict == "not supported" else "supported"
-            return f"By chance alone it would be {so} with probability {self.chance:.3g} at most."
+            chance = f"{self.chance:.3g}"
+            return f"By chance alone it would be supported with probability {chance} at most."
         if not self.trainings:
             return "No training is there that could show it."
         short = sum(check.outcome == "too few" for check in self.counted)
@@ -162,13 +171,16 @@ class Finding:
     def readings(self) -> pd.DataFrame:
         """A row for each other reading of the claim, and the verdict that it would give.
 
-        Columns: ``effects``, the smallest and the largest median over trainings of its checks;
-        ``hold`` and ``fail``, how many of its checks; ``verdict``.
+        Columns: ``effects``, the smallest and the largest median over trainings of its checks, or
+        of the trainings where there is one check; ``hold`` and ``fail``, how many of its checks;
+        ``verdict``.
         """
         rows = {}
         for reading in dict.fromkeys(check.reading for check in self.checks if check.reading):
             checks = [check for check in self.checks if check.reading == reading]
             medians = [float(np.median(c.of_trainings)) for c in checks if c.effects]
+            if len(medians) == 1:
+                medians = [x for c in checks for x in c.of_trainings]
             outcomes = [check.outcome for check in checks]
             rows[reading] = {
                 "effects": f"{min(medians):+.2g}{GAP}to{GAP}{max(medians):+.2g}" if medians else "",

@@ -7,7 +7,8 @@ from dcfnet import DataError, load_scene
 from dcfnet.imagery.wald import reduce_resolution
 from dcfnet.inside import claims
 from dcfnet.inside.claims.committed import GROUPS, known
-from dcfnet.inside.claims.measured import FILE, Measured, hash_of_weights, look_into
+from dcfnet.inside.claims.measured import FILE, WHOLE, Measured, hash_of_weights, look_into
+from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.networks import load_trained
 from tests.conftest import ROOT
 
@@ -31,8 +32,9 @@ def test_measures_belong_to_the_weights_that_are_there(name):
 
 
 @pytest.mark.slow
-def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):
-    """Here the second measure, of shuffled patches and with other probes, comes first."""
+@pytest.mark.parametrize("measuring", ["first", "again"])
+def test_verdicts_are_those_of_either_measuring_alone(measuring, tmp_path):
+    """The second one has the patches shuffled, and other probes."""
     for path in RUNS.glob("**/*.*"):
         if path.suffix in (".csv", ".json") and path.name != FILE:
             copy = tmp_path / path.relative_to(RUNS)
@@ -40,11 +42,11 @@ def test_verdicts_stay_with_another_order_and_another_draw(tmp_path):
             copy.write_bytes(path.read_bytes())
     for name in MEASURED:
         one = claims.read_measured(name, RUNS)
-        # One order for all, as pairs of networks are compared patch by patch.
-        first = {k: np.random.default_rng(0).permutation(v) for k, v in one.first.items()}
-        swapped = {key: value for key, value in one.again.items() if key[0] != "ergas"}
-        again = {key: one.first[key] for key in one.again}
-        Measured(name, first | swapped, again, one.weights).write(tmp_path)
+        # What does not depend on order or draw was measured once; whole and retrained networks
+        # are compared patch by patch.
+        alone = {k: v for k, v in getattr(one, measuring).items() if k[0] not in OF_THE_CLAIMS}
+        values = {**one.first, **alone}
+        Measured(name, values, {key: values[key] for key in one.again}, one.weights).write(tmp_path)
     found = verdicts(tmp_path)
     assert "supported" in found.values()
     assert found == verdicts(RUNS)
@@ -68,7 +70,7 @@ def test_of_two_trainings_that_share_a_seed_either_gives_the_same_verdicts(monke
 
 @pytest.mark.slow
 def test_committed_values_are_what_is_measured():
-    """With a third order of patches and third draws, the medians stay, and so does every sign."""
+    """With a third order of patches and third draws medians stay, and so does every sign but of one claim."""
     try:
         sample = reduce_resolution(load_scene("wv3-longmont"))
     except DataError as error:
@@ -84,4 +86,8 @@ def test_committed_values_are_what_is_measured():
         drawn = key[0] in ("4", "6", "11") or key[0].startswith("radius")
         if not drawn:
             assert np.sort(values) == pytest.approx(np.sort(first), rel=2e-2, abs=2e-3), key
-        assert np.median(values) == pytest.approx(np.median(first), rel=0.3, abs=0.1), key
+        once, kept_once = np.median(values), np.median(first)
+        assert once == pytest.approx(kept_once, rel=0.3, abs=0.1 if drawn else 0.02), key
+        # Claim 6 fits on half of the patches: which half can turn a network, and opens the check.
+        if key[0] in {*WHOLE, "11"} - {"6"} and not key[2]:
+            assert np.sign(once) == np.sign(kept_once), key

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcfnet.inside.claims.context import CROSSING, radii, texture
+from dcfnet.inside.claims.context import CROSSING, DRAWS, radii, texture
 from dcfnet.inside.claims.trained import LAST_PCFT, Trained
 from tests.inside.claims.conftest import network
 
@@ -46,7 +46,13 @@ def test_a_larger_share_needs_a_larger_disc(trained):
         assert 0 < half[0] < most[0]
 
 
-def test_every_second_patch_and_another_seed(trained):
-    half = Trained("half", trained.model, trained.patches[::2])
-    assert radii(trained) == radii(half, every=1)
-    assert radii(trained, seed=1) != radii(trained)
+def test_fields_are_exact_where_there_are_few_channels(trained, monkeypatch):
+    exact = radii(trained)
+    assert radii(trained, seed=1) == exact
+    order = Trained("another order", trained.model, trained.patches[[2, 0, 3, 1]])
+    assert np.allclose([*radii(order).values()], [*exact.values()])
+    monkeypatch.setattr("dcfnet.inside.claims.context.EXACT", max(trained.model.channels) - 1)
+    few, more = radii(trained), radii(trained, draws=64)
+    assert radii(trained, draws=DRAWS) == few != radii(trained, seed=1)
+    off = [np.abs(np.subtract([*each.values()], [*exact.values()])).sum() for each in (few, more)]
+    assert off[1] < off[0]

@@ -77,10 +77,11 @@ def test_fold_of_a_run_is_in_its_name():
 def test_a_network_without_parts_is_measured_for_what_it_has(trained):
     whole = look_into(trained)
     assert {key[0] for key in whole} == {
-        *("ergas", "radius", "radius without crossing", "4", "5", "6", "7", "8", "10", "11")
+        *("sam", "ergas", "q2n", "radius", "radius without crossing"),
+        *("4", "5", "6", "7", "8", "10", "11"),
     }
     part = look_into(Trained("part", network(without=PARTS), patches()))
-    assert {key[0] for key in part} == {"ergas", "radius"}
+    assert {key[0] for key in part} == {"sam", "ergas", "q2n", "radius"}
     one, two = (whole["ergas", title, ""] for title in ("as trained", "without ms"))
     assert one.shape == two.shape == (4,)
     assert not np.allclose(one, two)

@@ -93,7 +93,10 @@ def test_a_claim_without_verdict_says_why():
     assert "No training" in finding().why
     assert "be supported with probability 0.125" in finding(YES).why
     assert "be supported with probability 0.125" in finding(YES, NO).why
-    assert "be not supported with probability 0.125" in finding(NO).why
+    assert "No check holds" in finding(NO).why
+    assert "probability" not in finding(NO).why
+    reading = Finding("0", "Title", "measure", (check(1, 1, 1, reading="r"),), untestable="Since.")
+    assert (reading.verdict, reading.why) == ("cannot be tested here", "Since.")
 
 
 def test_tables():
@@ -108,7 +111,9 @@ def test_tables():
     assert row["over patches"] == "-1\xa0to\xa0+10"
     reading = found.readings().loc["the other way"]
     assert reading["verdict"] == "mixed"
-    assert reading["effects"] == "-2\xa0to\xa0-2"
+    assert reading["effects"] == "-3\xa0to\xa0+4"
+    two = finding(other, check(1, 2, 3, what="a > b", reading="the other way"))
+    assert two.readings().loc["the other way", "effects"] == "-2\xa0to\xa0+2"
     assert check().row()["check"] == "too few"
 
 
