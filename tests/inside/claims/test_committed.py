@@ -70,7 +70,7 @@ def test_of_two_trainings_that_share_a_seed_either_gives_the_same_verdicts(monke
 
 @pytest.mark.slow
 def test_committed_values_are_what_is_measured():
-    """With a third order of patches and third draws medians stay, and so does every sign but of one claim."""
+    """With a third order of patches and third draws medians stay, and signs do."""
     try:
         sample = reduce_resolution(load_scene("wv3-longmont"))
     except DataError as error:
