@@ -26,6 +26,25 @@ def test_optimal_epoch(losses, patience):
     assert history.optimal_epoch(patience) == expected
 
 
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, 5), max_size=20), st.lists(st.integers(0, 5), max_size=9))
+def test_no_optimal_epoch_lies_before_the_earliest(losses, later):
+    earliest = history_of(losses).earliest_optimum(4)
+    for known in (history_of(losses), history_of(losses + later)):
+        if optimal := known.optimal_epoch(4):
+            assert earliest is None or earliest <= optimal
+    if optimal := history_of(losses).optimal_epoch(4):
+        assert earliest == optimal
+
+
+def test_a_loss_that_is_hardly_lower_can_be_asked_to_count_for_nothing():
+    history = history_of([4.0, 2.0, 1.99, 1.98, 1.97, 1.5])
+    assert history.optimal_epoch(3) is None
+    assert history.optimal_epoch(3, gain=0.1) == 2
+    assert history.optimal_epoch(4, gain=0.1) is None  # the fourth is lower by a quarter
+    assert history.earliest_optimum(4, gain=0.1) == 6
+
+
 def test_what_is_no_history_is_refused(tmp_path):
     path = tmp_path / "history.csv"
     with pytest.raises(DataError, match=r"no file .*expected the history\.csv"):

@@ -12,9 +12,11 @@ from dcfnet.inside.claims.committed import (
     pairs,
     results_by_fold,
     trainings,
+    worse_without,
 )
 from dcfnet.inside.claims.findings import FURTHER, findings
 from dcfnet.inside.claims.measured import Measured
+from dcfnet.training.history import COLUMNS, History
 from tests.inside.claims.conftest import record
 
 SHARES = ("50 % of the field", "90 % of the field")
@@ -169,3 +171,39 @@ def test_retrained_without_transfers(tmp_path):
     found = finding(tmp_path, "10, needed")
     assert found.checks[0].effects["seed 1"].tolist() == [0.5, -1, 1]
     assert found.verdict == "supported"
+    # Means over patches, 3 and 3.1667, and the share.
+    assert found.readings().index.tolist() == ["ERGAS, patches"]
+    assert found.checks[1].of_trainings == pytest.approx([0.5 / 9] * 3, abs=1e-3)
+
+
+def test_worse_is_worse_in_every_measure(tmp_path):
+    for part, sam, q2n, loss in (("whole", 2.0, 0.9, 1.0), ("without-pcft", 3.0, 0.45, 1.1)):
+        name = f"parts/{part}-seed2"
+        first = {("test", "here", "q2n"): np.array([q2n]), ("sam", "as trained", ""): np.ones(3)}
+        first["sam", "as trained", ""] *= sam
+        write(tmp_path, name, first=first)
+        record(tmp_path, name)
+        history = tmp_path / name / "history.csv"
+        rows = History([dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1, "valid_loss": loss}])
+        rows.write(history)
+    table = worse_without("without-pcft", tmp_path)
+    assert table.columns.tolist() == ["seed 2"]
+    assert table["seed 2"].to_dict() == {
+        ("here, region", "Q2n"): pytest.approx(0.5),
+        ("patches", "SAM"): pytest.approx(0.5),
+        ("validation ground", "loss"): pytest.approx(0.1),
+    }
+
+
+def test_what_cannot_be_tested_as_written_stands_beside_what_is_tested(tmp_path):
+    key, means = "branch 0 above branch 1", "means of branches"
+    first = {**seeing((1, 2, 3)), ("5", key, ""): np.ones(2), ("5", key, means): -np.ones(2)}
+    for place in ("early", "late"):
+        first["5", "T10 above T01", place] = np.ones(2)
+    write(tmp_path, *(f"parts/whole-seed{i}" for i in range(3)), first=first, again=first)
+    written, spread = (finding(tmp_path, f"5, {of}") for of in ("means", "spread"))
+    assert (written.verdict, spread.verdict) == ("cannot be tested here", "supported")
+    # Those of the branches belong to either place of the transfers'.
+    assert written.readings()["hold"].tolist() == ["1\xa0of\xa02"] * 2
+    assert "not identifiable" in written.why
+    assert finding(tmp_path, "6, content").verdict == "cannot be tested here"

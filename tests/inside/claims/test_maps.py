@@ -76,6 +76,16 @@ def test_a_training_agrees_with_itself_and_hardly_with_another(trained):
     assert same["tiny", "tiny"] > max(same["tiny", "other"], elsewhere["tiny", "tiny"]) + 0.1
 
 
+def test_a_map_that_is_the_same_everywhere_is_flat_and_like_no_other(trained):
+    black = network()
+    with torch.no_grad():
+        black.head.out.weight.zero_()  # nothing raises any band
+    table = agreement([trained, Trained("black", black, trained.patches)])
+    assert (table["flat"] == 1).all()
+    assert (table["same"] == 0).all()
+    assert agreement([trained, trained])["flat"].max() < 1
+
+
 # --- Claim 11 -----------------------------------------------------------------------------------
 
 

@@ -35,6 +35,19 @@ def test_lower_loss_counts_epochs():
     assert "-inf" in never.table()["effect"].iloc[0]
 
 
+def test_lower_loss_names_what_a_longer_training_of_another_leaves_of_it():
+    ours = dict.fromkeys(range(3), run(np.linspace(2, 0.5, 30)))
+    longer = {"PNN of 90": run([0.8] * 90), "PNN of 99": run([0.1] * 99)}
+    found = lower_loss(ours, {"PNN": dict.fromkeys(range(3), run(np.linspace(3, 1, 30)))}, longer)
+    losses = np.linspace(2, 0.5, 30)
+    first = next(k for k in range(5, 31) if losses[k - 5 : k].mean() < 0.8)
+    assert found.notes[1:] == (
+        f"Of 30 epochs on fold 0, below PNN of 90: in epoch {first}.",
+        "Of 30 epochs on fold 0, below PNN of 99: in none.",
+    )
+    assert found.verdict == "supported"
+
+
 def test_lower_loss_compares_on_one_fold():
     ours = {0: run([1.0] * 9), 1: run([0.1] * 9)}
     theirs = {1: run([0.5] * 9), 2: run([0.01] * 9)}
