@@ -4,9 +4,9 @@ A network learns the sensor, the season and the registration of the scenes it wa
 is lost elsewhere. Every scene is its own training set one scale down (`dcfnet.fusion.below`).
 
 What is learnt there has to hold at the scale of the scene. Batch normalisation that goes on as in
-training does not let it: it comes to depend on the statistics of small patches one scale down. So
-it keeps those of its training while all weights learn. With statistics of the scene as it is kept
-instead DCFNet came out alike.
+training takes the statistics of small patches one scale down. That is the better choice there, and
+the worse one at full resolution, as a simulated scene shows, whose truth is known. So it keeps
+those of its training while all weights learn; those of the scene as it is were worse as well.
 """
 
 import copy
