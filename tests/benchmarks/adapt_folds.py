@@ -23,7 +23,7 @@ from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import full_resolution
 from dcfnet.inside.claims.committed import TITLES
 from dcfnet.measure import metrics
-from dcfnet.networks import PansharpeningNetwork, load_trained
+from dcfnet.networks import load_trained
 from tests.benchmarks.report import run
 
 BORDER = 64
@@ -42,6 +42,7 @@ def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
                 result["without learning"] += unlearned(scene, blocks)
             for fold in range(3):
                 model = load_trained(f"{network}/fold{fold}")
+                title = TITLES["quarter width"] if "narrow" in network else model.title
                 wall, processor = time.perf_counter(), time.process_time()
                 found = adapt(model, blocks, seed=fold)
                 took = {
@@ -53,18 +54,12 @@ def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
                 table = tried(models, blocks).round(4)
                 print(f"{scene.name}, {network}/fold{fold}: {took}\n{table}", flush=True)
                 for how, each in models.items():
-                    row = {"scene": scene.name, "network": called(network, model), "fold": fold}
-                    row["how"] = how
+                    row = {"scene": scene.name, "network": title, "fold": fold, "how": how}
                     row |= table.loc[how].to_dict()
                     if scene.truth is not None:
                         row |= at_full(scene, fuse_scene(each, scene))
                     result["rows"].append(row | (took if how == "adapted" else {}))
                 yield result
-
-
-def called(network: str, model: PansharpeningNetwork) -> str:
-    """What tables call a training: quarter width is no network of its own."""
-    return TITLES["quarter width"] if "narrow" in network else model.title
 
 
 def unlearned(scene: Scene, blocks: Below) -> list[dict[str, Any]]:

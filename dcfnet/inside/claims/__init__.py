@@ -25,7 +25,7 @@ from dcfnet.inside.claims.committed import (
 from dcfnet.inside.claims.cooperation import errors
 from dcfnet.inside.claims.features import shifted
 from dcfnet.inside.claims.findings import findings
-from dcfnet.inside.claims.measured import Measured, change, measure, read_measured, without_ms
+from dcfnet.inside.claims.measured import Measured, measure, read_measured, without_ms
 from dcfnet.inside.claims.rule import Check, Finding, chances, listed, summary
 from dcfnet.inside.claims.trained import Trained, take_patches
 
@@ -38,7 +38,6 @@ __all__ = [
     "Trained",
     "agreement_of_maps",
     "chances",
-    "change",
     "classical_results",
     "difference_by_fold",
     "errors",

@@ -116,12 +116,6 @@ def read_measured(name: str, directory: Path) -> Measured:
     return Measured(name, first, again, weights)
 
 
-def change(whole: Measured, without: Measured) -> float:
-    """ERGAS of a network trained without a part, minus that of the whole one: mean over patches."""
-    key = "ergas", "as trained", ""
-    return float((without.first[key] - whole.first[key]).mean())
-
-
 def without_ms(each: Measured) -> float:
     """By how much ERGAS rises, as a share, where ``ms`` has lost all but its means."""
     whole, rest = (each.first["ergas", how, ""].mean() for how in ("as trained", "without ms"))
