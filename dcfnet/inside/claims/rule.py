@@ -183,7 +183,7 @@ class Finding:
                 medians = [x for c in checks for x in c.of_trainings]
             outcomes = [check.outcome for check in checks]
             rows[reading] = {
-                "effects": f"{min(medians):+.2g}{GAP}to{GAP}{max(medians):+.2g}" if medians else "",
+                "effects": f"{min(medians):+.3g}{GAP}to{GAP}{max(medians):+.3g}" if medians else "",
                 "hold": f"{outcomes.count('holds')}{GAP}of{GAP}{len(checks)}",
                 "fail": f"{outcomes.count('fails')}{GAP}of{GAP}{len(checks)}",
                 "verdict": _verdict(checks),
