@@ -87,6 +87,10 @@ def trials() -> dict[str, Trial]:
             table[f"{network}/fold{fold}"] = Trial(network, plan, fold, rate_chosen=True)
         table[f"dcfnet-narrow/fold{fold}"] = Trial("dcfnet", plan, fold, options=NARROW)
         table[f"dcfnet/fold{fold}"] = Trial("dcfnet", plan, fold)
+    # How far seeds move a network on the same ground: seed 0 is the run of fold 0.
+    for seed in (1, 2):
+        plan = replace(POLICY, seed=seed)
+        table[f"seeds/fusionnet-seed{seed}"] = Trial("fusionnet", plan, rate_chosen=True)
     # What exposure is good for.
     for fold in range(len(FOLDS)):
         plan = replace(POLICY, seed=fold, exposure=None)

@@ -53,6 +53,13 @@ def test_every_committed_run_is_one_of_the_table_and_as_planned():
     assert set(states) == {"done", "begun"}, states[~states.isin(["done", "begun"])]
 
 
+def test_other_seeds_differ_in_the_seed_alone():
+    whole = trials()["fusionnet/fold0"]
+    for seed in (1, 2):
+        other = replace(whole, plan=replace(whole.plan, seed=seed))
+        assert trials()[f"seeds/fusionnet-seed{seed}"] == other
+
+
 def test_parts_differ_in_the_parts_alone():
     whole = trials()["parts/whole-seed2"]
     assert whole.options == {"width": 0.25, "without": ()}

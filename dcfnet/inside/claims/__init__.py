@@ -19,6 +19,7 @@ from dcfnet.inside.claims.committed import (
     known,
     pairs,
     results_by_fold,
+    results_by_seed,
     trainings,
     worse_without,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "pairs",
     "read_measured",
     "results_by_fold",
+    "results_by_seed",
     "shifted",
     "summary",
     "take_patches",

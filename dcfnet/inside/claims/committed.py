@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,12 @@ PART = "parts/{part}-seed{seed}"
 RETRAINED = ("without-pcft", "depth-matched", "without-transfers")
 """What they were trained without, as in their names."""
 
+SEEDS: dict[str, tuple[str, ...]] = {
+    "FusionNet": ("fusionnet/fold0", *(f"seeds/fusionnet-seed{seed}" for seed in (1, 2))),
+    TITLES["quarter width"]: tuple(PART.format(part="whole", seed=seed) for seed in range(3)),
+}
+"""Trainings on the ground of fold 0 from seeds 0, 1 and 2, by network; 150 and 120 epochs."""
+
 LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
     "paper's width": {"361 patches": ("dcfnet",)},
     "quarter width": {
@@ -64,10 +70,11 @@ LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def known() -> list[str]:
     """Names of all runs whose networks the claims look at, whether they are there or not."""
-    names = [name for group in GROUPS.values() for name in group]
+    names = [name for group in (GROUPS | SEEDS).values() for name in group]
     for network in COMPARED:
         names += [f"{network}/fold{fold}" for fold in range(len(FOLDS))]
-    return names + [PART.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
+    names += [PART.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
+    return list(dict.fromkeys(names))
 
 
 def _runs(directory: Folder) -> Path:
@@ -166,18 +173,36 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     Returns:
         A row for each network, by its title (or that of a width of DCFNet), test set and fold.
     """
-    runs, rows = _runs(directory), {}
     places = {TITLES[group]: place for group, place in WIDTHS.items()}
     places |= {NETWORKS[name].title: f"{name}/fold{{}}" for name in COMPARED}
     places[UNBRIGHTENED] = "fusionnet-no-exposure/fold{}"
-    for network, place in places.items():
-        for fold, name in by_fold(place, FILE, directory).items():
-            values = read_measured(name, runs).first
+    names = {network: by_fold(place, FILE, directory) for network, place in places.items()}
+    return _results(names, "fold", directory)
+
+
+def results_by_seed(directory: Folder = None) -> pd.DataFrame:
+    """The same of the trainings of `SEEDS`, with the seed in place of the fold."""
+    runs = _runs(directory)
+    names = {
+        network: {seed: name for seed, name in enumerate(each) if is_file(runs / name / FILE)}
+        for network, each in SEEDS.items()
+    }
+    return _results(names, "seed", directory)
+
+
+def _results(
+    names: Mapping[str, Mapping[int, str]], number: str, directory: Folder
+) -> pd.DataFrame:
+    """Test results of runs by network and by the number that tells its runs apart."""
+    rows: dict[tuple[str, str, int], dict[str, float]] = {}
+    for network, of_network in names.items():
+        for k, name in of_network.items():
+            values = read_measured(name, _runs(directory)).first
             for title in dict.fromkeys(what for kind, what, _ in values if kind == "test"):
                 of_test = {metric: values["test", title, metric] for metric in OF_THE_CLAIMS}
-                rows[network, title, fold] = {key: float(v[0]) for key, v in of_test.items()}
+                rows[network, title, k] = {key: float(v[0]) for key, v in of_test.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(OF_THE_CLAIMS))
-    table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", "fold"])
+    table.index = pd.MultiIndex.from_tuples(rows, names=["network", "test set", number])
     return table
 
 

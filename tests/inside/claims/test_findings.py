@@ -11,11 +11,13 @@ from dcfnet.inside.claims.committed import (
     known,
     pairs,
     results_by_fold,
+    results_by_seed,
     trainings,
     worse_without,
 )
 from dcfnet.inside.claims.findings import FURTHER, findings
 from dcfnet.inside.claims.measured import Measured
+from dcfnet.measure.tables import OF_THE_CLAIMS
 from dcfnet.training.history import COLUMNS, History
 from tests.inside.claims.conftest import record
 
@@ -93,6 +95,18 @@ def test_results_are_those_of_the_folds(tmp_path):
     record(tmp_path, "pnn/fold1")  # not measured yet
     table = results_by_fold(tmp_path)
     assert table.index.tolist() == [("DCFNet", "here", 1), ("PNN", "here", 0)]
+
+
+def test_results_of_other_seeds_lie_beside_that_of_the_fold(tmp_path):
+    names = ("fusionnet/fold0", "fusionnet/fold1", "seeds/fusionnet-seed2", "parts/whole-seed1")
+    for k, name in enumerate(names):
+        write(tmp_path, name, first={("test", "here", m): np.ones(1) * k for m in OF_THE_CLAIMS})
+    table = results_by_seed(tmp_path)["sam"]
+    network = "DCFNet, quarter width"
+    found = {("FusionNet", "here", 0): 0, ("FusionNet", "here", 2): 2, (network, "here", 1): 3}
+    assert table.to_dict() == found
+    assert table.index.names == ["network", "test set", "seed"]
+    assert set(names) <= set(known())
 
 
 def test_differences_are_of_the_same_folds_with_an_interval_over_them():
