@@ -23,15 +23,17 @@ from dcfnet.inside.attribution import Images, Target
 from dcfnet.inside.hooks import replaced, resumed
 from dcfnet.networks.base import as_used
 
-How = Literal["mean", "blurred"]
-HOW: tuple[How, ...] = ("mean", "blurred")
+How = Literal["mean", "blurred", "elsewhere"]
+HOW: tuple[How, ...] = ("mean", "blurred", "elsewhere")
 
 
 def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Sample:
     """A sample that has lost one of the three images that a network takes.
 
     In its place stands its ``"mean"``, band by band; or it itself, ``"blurred"``, with the detail
-    that a four times coarser sensor would keep (the MTF of the bands' average).
+    that a four times coarser sensor would keep (the MTF of the bands' average); or it itself from
+    ``"elsewhere"``, half its height and width further on and round its borders: as bright and as
+    sharp, and of other ground.
     """
     if name not in Images._fields:
         raise ValueError(unknown("input", name, Images._fields))
@@ -42,6 +44,8 @@ def without(sample: Sample, name: Literal["pan", "ms", "lms"], how: How) -> Samp
     elif how == "blurred":
         gains = sample.sensor.mtf_gains
         put = mtf_filter(bands, [float(np.mean(gains))] * len(bands))
+    elif how == "elsewhere":
+        put = np.roll(bands, [size // 2 for size in bands.shape[-2:]], axis=(-2, -1))
     else:
         raise ValueError(unknown("stand-in", how, HOW))
     changed: dict[str, Any] = {name: put.reshape(image.shape).astype(np.float32)}

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from dcfnet import WV3, build_network
 from dcfnet.imagery.filters import mtf_filter
 from dcfnet.inside.attribution import Images, band_mean, flat
-from dcfnet.inside.occlusion import keyhole, occlusion, without
+from dcfnet.inside.occlusion import HOW, keyhole, occlusion, without
 from tests.inside.test_attribution import TwoWays, build, images
 from tests.support.patches import noise
 
@@ -23,8 +23,8 @@ def sample():
 @pytest.mark.parametrize("name", Images._fields)
 def test_without_an_input(sample, name):
     image = getattr(sample, name)
-    mean, blurred = (without(sample, name, how) for how in ("mean", "blurred"))
-    for lost in (mean, blurred):
+    mean, blurred, elsewhere = (without(sample, name, how) for how in HOW)
+    for lost in (mean, blurred, elsewhere):
         assert getattr(lost, name).shape == image.shape
         for other in {"gt", "ms", "lms", "pan"} - {name}:
             assert getattr(lost, other) is getattr(sample, other)
@@ -36,6 +36,9 @@ def test_without_an_input(sample, name):
         found, mtf_filter(bands, [np.mean(WV3.mtf_gains)] * len(bands)), rtol=1e-4
     )
     assert found.std() < 0.5 * bands.std()
+    found, (height, width) = getattr(elsewhere, name).reshape(bands.shape), bands.shape[1:]
+    assert (found[:, height // 2, width // 2] == bands[:, 0, 0]).all()
+    np.testing.assert_array_equal(np.sort(found, axis=None), np.sort(bands, axis=None))
 
 
 def test_without_says_what_there_is(sample):
