@@ -68,6 +68,8 @@ class DCFNetConfig:
             convolutions but gets that branch alone, neither the MS image nor, in the second,
             branch 0: beside a network without PCFTs, which is also less deep, it is the control
             that is as deep. All other parts keep their names and shapes.
+        learn_shares: Whether the fusions' shares are learned. Otherwise they stay as they start,
+            equal: what the paper calls dynamic is then a plain mean.
 
     Raises:
         ValueError: A value is out of its range, or a name in ``without`` is unknown.
@@ -77,6 +79,7 @@ class DCFNetConfig:
     inject_details: bool = True
     width: float = 1.0
     without: tuple[str, ...] = ()
+    learn_shares: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.width < math.inf:
@@ -139,6 +142,8 @@ class DCFNet(PansharpeningNetwork):
         initialise(self)
         if config.inject_details:
             nn.init.zeros_(self.head.out.weight)
+        for stage in (self.stage2, self.stage3):
+            stage.fusion.weight.requires_grad_(config.learn_shares)
 
     @property
     def options(self) -> dict[str, Any]:

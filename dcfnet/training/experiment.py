@@ -86,7 +86,8 @@ def _train(
         else:
             model = fresh(trial.network, trial.plan.seed, **trial.options)
             history = fit(
-                model, *_patches(trial), trial.plan, run_dir=folder, resume="best",
+                model, *fold_patches(trial.fold, count=trial.patches), trial.plan,
+                run_dir=folder, resume="best",
                 max_seconds=max_seconds,
                 on_epoch=on_epoch and (lambda history: on_epoch(name, history)), **call,
             )  # fmt: skip
@@ -99,17 +100,20 @@ def _train(
     return history
 
 
-def _patches(trial: Trial) -> tuple[PatchDataset, PatchDataset]:
-    """Patches to train on and to validate with; their files are built if need be."""
-    train, valid = data_file("train", fold=trial.fold), data_file("valid", fold=trial.fold)
+def fold_patches(fold: int = 0, *, count: int | None = None) -> tuple[PatchDataset, PatchDataset]:
+    """Patches of a fold to train on and to validate with; their files are built if need be.
+
+    With a ``count`` there are that many to train on, spread evenly over the ground.
+    """
+    train, valid = data_file("train", fold=fold), data_file("valid", fold=fold)
     if not (train.exists() and valid.exists()):
-        build_data(fold=trial.fold, progress=False)
+        build_data(fold=fold, progress=False)
     scene = load_scene()
-    if count := trial.patches:
+    if count:
         train = train.with_name(f"train-{count}.h5")
         if not train.exists():
             sample = reduce_resolution(scene)
-            windows = patch_windows(sample, "train", fold=trial.fold)
+            windows = patch_windows(sample, "train", fold=fold)
             write_h5(train, sample, windows[:: len(windows) // count][:count])
     return PatchDataset(train, scene.sensor), PatchDataset(valid, scene.sensor)
 

@@ -102,6 +102,8 @@ def trials() -> dict[str, Trial]:
         for part, without in PARTS.items():
             options = {**NARROW, "without": without}
             table[f"parts/{part}-seed{seed}"] = Trial("dcfnet", plan, options=options)
+        equal = {**NARROW, "learn_shares": False}
+        table[f"parts/equal-shares-seed{seed}"] = Trial("dcfnet", plan, options=equal)
     # How long until the optimal epoch: no fall at the end, which would hide it.
     constant = replace(POLICY, schedule="constant", patience=100)
     for count in (90, 180, 361):
