@@ -164,6 +164,25 @@ def test_gradients_reach_every_parameter(without):
     assert silent == []
 
 
+def test_shares_that_are_not_learned_stay_equal_and_all_else_learns():
+    learning, equal = build(width=0.25), build(width=0.25, learn_shares=False)
+    equal.load_state_dict(learning.state_dict())
+    inputs, truth = random_inputs(batch=2), torch.rand(2, 8, 64, 64)
+    for model in (learning, equal):
+        optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(3):  # the head starts at zero, so nothing before it moves in the first
+            optimiser.zero_grad()
+            (model(*inputs) - truth).square().mean().backward()
+            optimiser.step()
+    names = {f"stage{i}.fusion.weight" for i in (2, 3)}
+    moved = {n for n, p in learning.named_parameters() if not (p == 1).all()}
+    assert names <= moved
+    for stage in (equal.stage2, equal.stage3):
+        assert (stage.fusion.weight == 1).all()
+    silent = {n for n, p in equal.named_parameters() if p.grad is None or not p.grad.any()}
+    assert silent == names
+
+
 def test_gradients_pass_a_head_that_started_at_zero_after_one_step():
     model = build(width=0.25)
     inputs, truth = random_inputs(batch=2), torch.rand(2, 8, 64, 64)

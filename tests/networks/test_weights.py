@@ -73,6 +73,7 @@ def test_metadata(path):
         "inject_details": True,
         "width": 0.1,
         "without": ["pcft1"],
+        "learn_shares": True,
     }
 
 

@@ -68,6 +68,8 @@ def test_parts_differ_in_the_parts_alone():
         other = trials()[f"parts/{part}-seed2"]
         assert other.plan == whole.plan
         assert other.options["without"]
+    equal = trials()["parts/equal-shares-seed2"]
+    assert (equal.plan, equal.options) == (whole.plan, {"width": 0.25, "learn_shares": False})
     matched = fresh("dcfnet", 0, **other.options)
     counts = [sum(1 for _ in m.modules()) for m in (matched, fresh("dcfnet", 0, width=0.25))]
     assert counts[0] < counts[1]
