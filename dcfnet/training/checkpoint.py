@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dcfnet.errors import DataError, RunError
+from dcfnet.networks import NETWORKS, build_network
 from dcfnet.training.history import COLUMNS, History
 from dcfnet.training.machine import describe
 from dcfnet.training.plan import Plan
@@ -243,6 +244,7 @@ class Keeper:
 
 
 def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    saved = {**saved, "options": _all_options(saved)}
     other = [key for key in {**saved, **now} if saved.get(key) != now.get(key)]
     if other:
         list_of = "; ".join(f"{key} was {saved.get(key)!r}, is {now.get(key)!r}" for key in other)
@@ -250,3 +252,13 @@ def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> Non
             f"the run in {path} cannot go on with other settings ({list_of}): pass the same, or "
             "choose another run_dir"
         )
+
+
+def _all_options(settings: dict[str, Any]) -> Any:
+    """A network's options; those that it did not have when it was recorded are as by default."""
+    options, name = settings.get("options"), settings.get("network")
+    if not isinstance(options, dict) or name not in list(NETWORKS):
+        return options
+    with torch.device("meta"):  # without memory or time
+        defaults = build_network(name).options
+    return {**json.loads(json.dumps(defaults)), **options}

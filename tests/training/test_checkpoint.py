@@ -12,6 +12,7 @@ from torch import nn
 
 from dcfnet import DataError
 from dcfnet.errors import RunError
+from dcfnet.networks import build_network
 from dcfnet.training.history import History
 from tests.support.training import checkpoint, network, quick_fit, same
 
@@ -112,6 +113,28 @@ def test_a_run_goes_on_with_its_own_settings_only(train, valid, tmp_path):
         quick_fit(network("dicnn"), train, valid, epochs=2, **run)
     with pytest.raises(RunError, match="train was"):
         quick_fit(network(), train[:10], valid, epochs=2, **run)
+
+
+@pytest.mark.parametrize("resume", [True, "best"])
+def test_a_run_goes_on_that_was_recorded_before_an_option_came(train, valid, tmp_path, resume):
+    def narrow(**options):
+        return build_network("dcfnet", 4, **{"width": 0.05, **options})
+
+    quick_fit(narrow(), train, valid, epochs=1, run_dir=tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for settings in (record["settings"], saved["settings"]):
+        del settings["options"]["learn_shares"], settings["options"]["without"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    if resume == "best":
+        (tmp_path / "checkpoint.pt").unlink()
+    else:
+        torch.save(saved, tmp_path / "checkpoint.pt")
+    how = {"epochs": 2, "run_dir": tmp_path, "resume": resume}
+    for other in ({"learn_shares": False}, {"width": 0.1}):
+        with pytest.raises(RunError, match="options was"):
+            quick_fit(narrow(**other), train, valid, **how)
+    assert len(quick_fit(narrow(), train, valid, **how)) == 2
 
 
 def test_results_without_a_checkpoint_are_not_overwritten(train, valid, tmp_path):
