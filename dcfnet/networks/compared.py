@@ -5,7 +5,7 @@ Every convolution has a bias and keeps the size of its input, unless its line sa
 al., 2022) to the names here.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,16 @@ from dcfnet.networks.base import PansharpeningNetwork, check_inputs, initialise,
 def conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
     """A convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+
+def high_pass(image: Tensor) -> Tensor:
+    """An image (B, K, H, W) minus its mean over 5 x 5 pixels, its border mirrored."""
+    if min(image.shape[-2:]) < 3:
+        raise DataError(
+            "PanNet's high-pass filter needs an image of at least 3 x 3 pixels, got "
+            f"{image.shape[-2]} x {image.shape[-1]}: pass a larger one"
+        )
+    return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
 
 
 class ResidualBlock(nn.Module):
@@ -78,6 +88,11 @@ class PNN(PansharpeningNetwork):
 class PanNet(PansharpeningNetwork):
     """High-pass: the network sees only edges and texture, and adds what it makes to ``lms``.
 
+    Args:
+        bands: C, the number of MS bands.
+        high_pass: Whether the inputs are high-passed, as in the paper; else it sees them as they
+            are.
+
     Reference:
         J. Yang, X. Fu, Y. Hu, Y. Huang, X. Ding and J. Paisley, "PanNet: A Deep Network
         Architecture for Pan-Sharpening", ICCV 2017, pp. 1753-1761.
@@ -92,8 +107,9 @@ class PanNet(PansharpeningNetwork):
         "conv3": "last",
     }
 
-    def __init__(self, bands: int = 8) -> None:
+    def __init__(self, bands: int = 8, high_pass: bool = True) -> None:
         super().__init__(bands)
+        self.high_pass = high_pass
         self.deconv = nn.ConvTranspose2d(bands, bands, 8, stride=4, padding=2)
         self.first = conv(bands + 1, 32, 3)
         self.relu = nn.ReLU()
@@ -101,21 +117,18 @@ class PanNet(PansharpeningNetwork):
         self.last = conv(32, bands, 3)
         initialise(self)
 
-    @staticmethod
-    def high_pass(image: Tensor) -> Tensor:
-        """An image (B, K, H, W) minus its mean over 5 x 5 pixels, its border mirrored."""
-        if min(image.shape[-2:]) < 3:
-            raise DataError(
-                "PanNet's high-pass filter needs an MS image of at least 3 x 3 pixels, got "
-                f"{image.shape[-2]} x {image.shape[-1]}: pass a larger one"
-            )
-        return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments, beside ``bands``, that build this network again."""
+        return {"high_pass": self.high_pass}
 
     def forward(self, pan: Tensor, ms: Tensor, lms: Tensor) -> Tensor:
         """Fuses PAN and MS; shapes as in `PansharpeningNetwork`."""
         height, width = pan.shape[-2:]
         pan, ms, lms = pad_inputs(pan, ms, lms, self.bands)
-        x = torch.cat((self.deconv(self.high_pass(ms)), self.high_pass(pan)), dim=1)
+        if self.high_pass:
+            pan, ms = high_pass(pan), high_pass(ms)
+        x = torch.cat((self.deconv(ms), pan), dim=1)
         x = self.blocks(self.relu(self.first(x)))
         return (lms + self.last(x))[..., :height, :width]
 
@@ -212,6 +225,11 @@ class MSDCNN(PansharpeningNetwork):
 class FusionNet(PansharpeningNetwork):
     """Residual: from the difference between PAN and each band of ``lms`` to the missing details.
 
+    Args:
+        bands: C, the number of MS bands.
+        high_pass: Whether that difference is high-passed, as PanNet's inputs are; not in the
+            paper.
+
     Reference:
         L.-J. Deng, G. Vivone, C. Jin and J. Chanussot, "Detail Injection-Based Deep Convolutional
         Neural Networks for Pansharpening", IEEE TGRS 59(8), 2021.
@@ -225,17 +243,25 @@ class FusionNet(PansharpeningNetwork):
         "conv3": "last",
     }
 
-    def __init__(self, bands: int = 8) -> None:
+    def __init__(self, bands: int = 8, high_pass: bool = False) -> None:
         super().__init__(bands)
+        self.high_pass = high_pass
         self.first = conv(bands, 32, 3)
         self.relu = nn.ReLU()
         self.blocks = nn.Sequential(*(ResidualBlock(32) for _ in range(4)))
         self.last = conv(32, bands, 3)
         initialise(self)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments, beside ``bands``, that build this network again."""
+        return {"high_pass": self.high_pass}
+
     def forward(self, pan: Tensor, ms: Tensor, lms: Tensor) -> Tensor:
         """Fuses PAN and MS; shapes as in `PansharpeningNetwork`."""
         check_inputs(pan, ms, lms, self.bands)
         x = pan - lms  # PAN once for every band
+        if self.high_pass:
+            x = high_pass(x)
         x = self.blocks(self.relu(self.first(x)))
         return lms + self.last(x)

@@ -1,5 +1,6 @@
 """The networks by name."""
 
+import inspect
 from typing import Any
 
 from dcfnet.errors import unknown
@@ -23,7 +24,8 @@ def network_class(name: str) -> type[PansharpeningNetwork]:
 def build_network(name: str, bands: int = 8, **options: Any) -> PansharpeningNetwork:
     """A network with fresh weights, one of `NETWORKS`, in training mode.
 
-    The options of ``"dcfnet"`` are what `DCFNetConfig` takes; the others have none.
+    The options of ``"dcfnet"`` are what `DCFNetConfig` takes; ``"pannet"`` and ``"fusionnet"``
+    have ``high_pass``; the others have none.
 
     Raises:
         ValueError: No network has that name, or a value is out of its range.
@@ -36,6 +38,8 @@ def build_network(name: str, bands: int = 8, **options: Any) -> PansharpeningNet
     network = network_class(name)
     if network is DCFNet:
         return DCFNet(DCFNetConfig(bands=bands, **options))
-    if options:
-        raise TypeError(f"{network.title} has no options beside bands, got {', '.join(options)}")
-    return network(bands)
+    known = set(inspect.signature(network).parameters) - {"bands"}
+    if not options.keys() <= known:
+        has = f"takes {', '.join(known)} alone" if known else "has no options"
+        raise TypeError(f"{network.title} {has} beside bands, got {', '.join(options)}")
+    return network(bands, **options)

@@ -46,6 +46,9 @@ RATE_EPOCHS = 40
 NARROW = {"width": 0.25}
 """A sixteenth of DCFNet's weights: each can be trained from several seeds."""
 
+HIGH_PASS = {"pannet": "pannet-no-high-pass", "fusionnet": "fusionnet-high-pass"}
+"""Folders of the two that are high-passed where the paper does not, or are not where it does."""
+
 PARTS: dict[str, tuple[str, ...]] = {
     "whole": (),
     "without-transfers": tuple(name for name in REMOVABLE if ".transfers." in name),
@@ -96,6 +99,12 @@ def trials() -> dict[str, Trial]:
         plan = replace(POLICY, seed=fold, exposure=None)
         trial = Trial("fusionnet", plan, fold, rate_chosen=True)
         table[f"fusionnet-no-exposure/fold{fold}"] = trial
+    # Whether it is the high-pass that carries PanNet to another sensor.
+    for fold in range(len(FOLDS)):
+        plan = replace(POLICY, seed=fold)
+        for network, given in (("pannet", False), ("fusionnet", True)):
+            trial = Trial(network, plan, fold, options={"high_pass": given}, rate_chosen=True)
+            table[f"{HIGH_PASS[network]}/fold{fold}"] = trial
     # Which parts are needed.
     for seed in range(3):
         plan = replace(POLICY, seed=seed, epochs=120)

@@ -126,6 +126,23 @@ def test_pannet_sees_only_what_is_not_flat():
     assert_close(model(pan + 0.3, ms + 0.2, lms) - lms, details, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_high_pass_is_what_hides_the_level():
+    pan, ms, lms = inputs()
+    for name, given, hides in (("pannet", False, False), ("fusionnet", True, True)):
+        torch.manual_seed(0)
+        model = build_network(name, high_pass=given)
+        assert build_network(name, **model.options).high_pass == given
+        apart = model(pan + 0.3, ms + 0.2, lms + 0.2) - 0.2 - model(pan, ms, lms)
+        assert (apart.abs().max() < 1e-3) == hides
+        torch.manual_seed(0)
+        usual = build_network(name)
+        same = [
+            torch.equal(*both) for both in zip(model.parameters(), usual.parameters(), strict=True)
+        ]
+        assert all(same), "the option moves no weight that a network starts with"
+
+
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "dcfnet"])
 @torch.no_grad()
 def test_copy_for_inference_equals_plain(name):
@@ -141,9 +158,11 @@ def test_unknown_network():
         build_network("fusionet")
 
 
-def test_options_are_for_dcfnet():
+def test_options_are_those_of_the_network():
     with pytest.raises(TypeError, match="PNN has no options beside bands, got width"):
         build_network("pnn", width=0.5)
+    with pytest.raises(TypeError, match="PanNet takes high_pass alone beside bands, got width"):
+        build_network("pannet", width=0.5)
     with pytest.raises(TypeError, match="widht"):
         build_network("dcfnet", widht=0.5)
     with pytest.raises(ValueError, match="bands"):

@@ -40,6 +40,10 @@ def test_every_network_is_trained_on_every_fold_by_one_plan():
         dark = found.pop(f"fusionnet-no-exposure/fold{fold}")
         assert dark == replace(trials()[f"fusionnet/fold{fold}"], plan=dark.plan)
         assert dark.plan.exposure is None
+        for network, given in (("pannet", False), ("fusionnet", True)):
+            other = found.pop(f"{table_of.HIGH_PASS[network]}/fold{fold}")
+            twin = trials()[f"{network}/fold{fold}"]
+            assert other == replace(twin, options={"high_pass": given})
     exact = found.pop("fusionnet-float32/fold0")
     assert exact == replace(trials()["fusionnet/fold0"], plan=exact.plan)
     assert exact.plan.precision == "fp32"
