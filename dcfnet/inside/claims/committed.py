@@ -23,7 +23,7 @@ from dcfnet.measure.tables import METRICS, OF_THE_CLAIMS
 from dcfnet.networks import NETWORKS
 from dcfnet.paths import data_dir, is_file
 from dcfnet.training.runs import Run, read_run
-from dcfnet.training.trials import COMPARED
+from dcfnet.training.trials import COMPARED, HIGH_PASS
 
 Folder = str | Path | None
 """Of all runs; None is ``data/runs``."""
@@ -58,6 +58,14 @@ SEEDS: dict[str, tuple[str, ...]] = {
 }
 """Trainings on the ground of fold 0 from seeds 0, 1 and 2, by network; 150 and 120 epochs."""
 
+HIGH_PASSED = {
+    "PanNet": "pannet/fold{}",
+    "PanNet, not high-passed": f"{HIGH_PASS['pannet']}/fold{{}}",
+    "FusionNet": "fusionnet/fold{}",
+    "FusionNet, high-passed": f"{HIGH_PASS['fusionnet']}/fold{{}}",
+}
+"""Two networks on the three folds, with the high-pass of their inputs and without it."""
+
 LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
     "paper's width": {"361 patches": ("dcfnet",)},
     "quarter width": {
@@ -73,6 +81,8 @@ def known() -> list[str]:
     names = [name for group in (GROUPS | SEEDS).values() for name in group]
     for network in COMPARED:
         names += [f"{network}/fold{fold}" for fold in range(len(FOLDS))]
+    for place in HIGH_PASSED.values():
+        names += [place.format(fold) for fold in range(len(FOLDS))]
     names += [PART.format(part=part, seed=s) for part in RETRAINED for s in range(3)]
     return list(dict.fromkeys(names))
 
@@ -177,6 +187,12 @@ def results_by_fold(directory: Folder = None) -> pd.DataFrame:
     places |= {NETWORKS[name].title: f"{name}/fold{{}}" for name in COMPARED}
     places[UNBRIGHTENED] = "fusionnet-no-exposure/fold{}"
     names = {network: by_fold(place, FILE, directory) for network, place in places.items()}
+    return _results(names, "fold", directory)
+
+
+def results_by_high_pass(directory: Folder = None) -> pd.DataFrame:
+    """The same of the trainings of `HIGH_PASSED`."""
+    names = {title: by_fold(place, FILE, directory) for title, place in HIGH_PASSED.items()}
     return _results(names, "fold", directory)
 
 

@@ -11,6 +11,7 @@ from dcfnet.inside.claims.committed import (
     known,
     pairs,
     results_by_fold,
+    results_by_high_pass,
     results_by_seed,
     trainings,
     worse_without,
@@ -106,6 +107,16 @@ def test_results_of_other_seeds_lie_beside_that_of_the_fold(tmp_path):
     found = {("FusionNet", "here", 0): 0, ("FusionNet", "here", 2): 2, (network, "here", 1): 3}
     assert table.to_dict() == found
     assert table.index.names == ["network", "test set", "seed"]
+    assert set(names) <= set(known())
+
+
+def test_results_with_and_without_high_pass_lie_beside_one_another(tmp_path):
+    names = ("pannet/fold0", "pannet-no-high-pass/fold0", "fusionnet-high-pass/fold2")
+    for k, name in enumerate(names):
+        write(tmp_path, name, first={("test", "here", m): np.ones(1) * k for m in OF_THE_CLAIMS})
+    found = {("PanNet", "here", 0): 0, ("PanNet, not high-passed", "here", 0): 1}
+    found |= {("FusionNet, high-passed", "here", 2): 2}
+    assert results_by_high_pass(tmp_path)["sam"].to_dict() == found
     assert set(names) <= set(known())
 
 
