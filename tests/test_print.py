@@ -43,7 +43,7 @@ def test_chapters_are_the_outline_and_the_package_is_left_out(printed):
     assert not any("The package" in title for title in titles), titles
     text = "".join(page.extract_text() for page in printed.pages)
     assert "Convergence" in text
-    assert "Show code cell source" not in text
+    assert "Show the code" not in text
 
 
 def test_links_lead_into_the_pdf_or_to_the_web(printed):

@@ -7,7 +7,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 CORRECTED = {
-    # A button's name has to begin with what is seen on it: "Show code cell source".
+    # A button's name has to begin with what is seen on it: "Show the code".
     '<summary aria-label="Toggle hidden content">': "<summary>",
     # In a list stand list items; the other role is deprecated.
     'role="doc-biblioentry"': 'role="listitem"',

@@ -2,11 +2,13 @@
 
 import contextlib
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 from pandas.io.formats.style import Styler
 from scipy.stats import bootstrap
 
@@ -25,6 +27,9 @@ METRICS: Mapping[str, tuple[str, int]] = {
     "hqnr": ("HQNR ↑", 1),
 }
 """Each metric's heading, and 1 where more is better, -1 where less is."""
+
+_SUBSCRIPT = re.compile(r"_(\w)")
+_BREAKABLE = re.compile(r"(?<=fold|seed) (?=\d)|(?<=branch) (?=\d)| (?=[↓↑])")
 
 OF_THE_CLAIMS = ("sam", "ergas", "q2n")
 """The metrics that the supplement compares by."""
@@ -52,17 +57,27 @@ def styled(table: pd.DataFrame, caption: str = "", digits: int = 4) -> Styler:
 
 def headed(style: Styler, caption: str = "") -> Styler:
     """A table in the look of all tables here: a caption, and metrics by their headings."""
-    headings = {name: heading for name, (heading, _) in METRICS.items()}
+    headings = {name: _SUBSCRIPT.sub(r"<sub>\1</sub>", text) for name, (text, _) in METRICS.items()}
     longest = max((len(str(name)) for name in style.index.get_level_values(0)), default=0)
     # Beside wide columns a browser would give names a line for each word.
     names = "min-width: 7rem" if longest > 16 else "white-space: nowrap"
+    styles = [{"selector": "th.level0.row_heading", "props": names}]
+    if all(map(is_numeric_dtype, style.data.dtypes)):
+        numbers = "text-align: end; white-space: nowrap"
+        styles += [{"selector": "td", "props": numbers}]
+        styles += [{"selector": "th.col_heading", "props": "text-align: end"}]
     return (
-        style.format_index(lambda name: headings.get(name, name), axis=1)
-        .format_index(escape="html")
+        style.format_index(lambda name: _together(headings.get(name, name)), axis=1)
+        .format_index(lambda name: _together(html.escape(name) if isinstance(name, str) else name))
         .set_caption(html.escape(caption))
         .set_table_attributes('class="dcf-table"')
-        .set_table_styles([{"selector": "th.level0.row_heading", "props": names}], overwrite=False)
+        .set_table_styles(styles, overwrite=False)
     )
+
+
+def _together(name: object) -> object:
+    """A name in which no line ends before a number or an arrow, as in "fold 0" and "SAM (°) ↓"."""
+    return _BREAKABLE.sub("\N{NO-BREAK SPACE}", name) if isinstance(name, str) else name
 
 
 def shown(table: pd.DataFrame, caption: str = "", form: str = "{:z.2f}", **columns: str) -> Styler:

@@ -38,8 +38,17 @@ def test_the_numbers_are_the_metrics(gt):
     assert page.count("font-weight: bold") == 1  # one rule, for these five cells
     (rule,) = (part for part in page.split("}") if "font-weight: bold" in part)
     assert all(f"_row0_col{i}" in rule.split("{")[0] for i in range(5))
-    assert "A trial" in page and "ERGAS ↓" in page
+    assert "A trial" in page and "ERGAS\N{NO-BREAK SPACE}↓" in page
     assert f"{table.loc['good', 'ergas']:.4f}" in page
+
+
+def test_names_stay_on_their_line_and_numbers_under_one_another():
+    table = pd.DataFrame({"d_s": {"fold 0": 1.0, "a <b> name": 2.0}})
+    page = shown(table).to_html()
+    assert "fold\N{NO-BREAK SPACE}0" in page and "D<sub>s</sub>" in page
+    assert "a &lt;b&gt; name" in page
+    assert "text-align: end" in page
+    assert "text-align: end" not in shown(table.astype(str), form="{}").to_html()
 
 
 def test_each_column_is_written_in_its_form():

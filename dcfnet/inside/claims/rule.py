@@ -19,12 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy.stats import binom
+
+from dcfnet.measure.tables import headed
 
 Outcome = Literal["holds", "fails", "open", "too few"]
 Verdict = Literal["supported", "not supported", "mixed", "cannot be tested here"]
@@ -37,6 +40,14 @@ CHANCE = 1 / 8
 
 LEAST = 3
 """With fewer trainings nothing is that improbable."""
+
+LOOKS: Mapping[Verdict, tuple[str, str]] = {
+    "supported": ("●", "background: #c5dcf0; color: #111"),
+    "mixed": ("◐", "background: #f3e7b8; color: #111"),
+    "not supported": ("○", "background: #f2cdb8; color: #111"),
+    "cannot be tested here": ("–", ""),
+}
+"""Sign and colours of each verdict in a table: they print, and colour-blind readers tell them."""
 
 GAP = "\N{NO-BREAK SPACE}"
 """In tables: an interval stays on its line."""
@@ -86,13 +97,13 @@ class Check:
         found, count = self.of_trainings, len(self.effects)
         if not count:
             return {"effect": "", "over patches": "", "as claimed": "", "check": self.outcome}
-        effect = f"{np.median(found):+.3g}"
+        effect = _signed(np.median(found))
         if count > 1:
-            effect += f" [{found.min():+.3g},{GAP}{found.max():+.3g}]"
+            effect += f" [{_signed(found.min())},{GAP}{_signed(found.max())}]"
         patches, spread = np.concatenate(list(self.effects.values())), ""
         if len(patches) > count:
             low, high = np.quantile(patches, (0.25, 0.75))
-            spread = f"{low:+.3g}{GAP}to{GAP}{high:+.3g}"
+            spread = f"{_signed(low)}{GAP}to{GAP}{_signed(high)}"
         return {
             "effect": effect,
             "over patches": spread,
@@ -183,12 +194,19 @@ class Finding:
                 medians = [x for c in checks for x in c.of_trainings]
             outcomes = [check.outcome for check in checks]
             rows[reading] = {
-                "effects": f"{min(medians):+.3g}{GAP}to{GAP}{max(medians):+.3g}" if medians else "",
+                "effects": f"{_signed(min(medians))}{GAP}to{GAP}{_signed(max(medians))}"
+                if medians
+                else "",
                 "hold": f"{outcomes.count('holds')}{GAP}of{GAP}{len(checks)}",
                 "fail": f"{outcomes.count('fails')}{GAP}of{GAP}{len(checks)}",
                 "verdict": _verdict(checks),
             }
         return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _signed(effect: float) -> str:
+    """Three digits, and of thousands all of them."""
+    return f"{effect:+.3g}" if abs(effect) < 999.5 else f"{effect:+,.0f}"
 
 
 def _medians(effects: Effects) -> Numbers:
@@ -240,6 +258,18 @@ def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
             row[group] = f"{finding.verdict} ({finding.trainings})"
     rows = dict(sorted(rows.items(), key=lambda row: int(row[0].split(",")[0])))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim").fillna("")
+
+
+def grid(findings: Mapping[str, Sequence[Finding]], caption: str = "") -> Styler:
+    """The `summary` to look at: a sign and a colour for each verdict."""
+    table = summary(findings)
+    groups = table.columns.drop("title")
+
+    def verdict(cell: str) -> tuple[str, str]:
+        return LOOKS.get(cast(Verdict, cell.partition(" (")[0]), ("", ""))
+
+    style = table.style.format(lambda cell: f"{verdict(cell)[0]} {cell}", subset=groups)
+    return headed(style.map(lambda cell: verdict(cell)[1], subset=groups), caption)
 
 
 def listed(findings: Mapping[str, Sequence[Finding]], verdict: Verdict) -> pd.DataFrame:

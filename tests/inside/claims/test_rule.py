@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dcfnet.inside.claims.rule import Check, Finding, chances, listed, summary
+from dcfnet.inside.claims.rule import LOOKS, Check, Finding, chances, grid, listed, summary
 
 
 def check(*medians, reading="", what="a check"):
@@ -122,6 +122,20 @@ def test_summary_has_a_row_per_claim_and_a_column_per_group():
     assert table.loc["1", "wide"] == "supported (3)"
     assert table.loc["2", "narrow"] == "not supported (3)"
     assert table.loc["1", "narrow"] == ""
+
+
+def test_the_grid_has_a_sign_and_a_colour_for_each_verdict():
+    page = grid({"wide": [finding(YES, claim="1"), finding(NO, claim="2")]}, "Verdicts").to_html()
+    for verdict in ("supported", "not supported"):
+        sign, colour = LOOKS[verdict]
+        assert f"{sign} {verdict} (3)" in page
+        assert colour.split(";")[0].partition(" ")[2] in page
+    assert len({sign for sign, _ in LOOKS.values()}) == len(LOOKS)
+
+
+def test_thousands_are_written_out():
+    row = check(-1260, 2, 3).row()
+    assert row["effect"] == "+2 [-1,260,\xa0+3]"
 
 
 def test_claims_that_got_a_verdict_are_listed():
