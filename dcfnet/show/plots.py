@@ -24,6 +24,9 @@ from dcfnet.imagery.composite import SUPPLEMENT_QUANTILES, stretch
 from dcfnet.show.style import STYLES, NetworkStyle
 from dcfnet.training.history import History
 
+# After Paul Tol, from dark to light: colour-blind readers tell them apart.
+_FEW = ["#000000", "#004488", "#bb5566", "#44aa99", "#cc9922"]
+
 Images = Mapping[str, npt.NDArray[Any] | Sequence[npt.NDArray[Any]]]
 
 
@@ -212,7 +215,9 @@ def bars(
         )
         if numbers:
             labels = [format(value, numbers) for value in values]
-            axes.bar_label(drawn, labels, padding=3, fontsize=8)
+            axes.bar_label(drawn, labels, padding=3, fontsize="small")
+    if frame.min(axis=None) < start < frame.max(axis=None):
+        axes.axvline(start, color="0.3", linewidth=0.8)
     axes.set_yticks(place, list(frame.index))
     axes.invert_yaxis()
     axes.margins(x=0.1 if numbers else None)
@@ -274,12 +279,13 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, log: str, legend: bool) -> Axe
 
 
 def _styles(names: Sequence[str]) -> list[NetworkStyle]:
-    """Those of networks, else shades that keep their order in grey."""
+    """Those of networks, else colours that keep their order in grey."""
     dashes = [(), (3, 2), (1, 2), (3, 2, 1, 2)]
-    shades = colormaps["cividis"](np.linspace(0.05, 0.8, max(len(names), 2)))
+    shades = [_FEW[k] for k in sorted((1, 4, 2, 3, 0)[: len(names)])]
+    if len(names) > len(_FEW):
+        shades = [to_hex(s) for s in colormaps["cividis"](np.linspace(0.05, 0.8, len(names)))]
     return [
-        STYLES.get(name)
-        or NetworkStyle(to_hex(shades[k]), dashes[k % len(dashes)], "os^Dv<>p"[k % 8])
+        STYLES.get(name) or NetworkStyle(shades[k], dashes[k % len(dashes)], "os^Dv<>p"[k % 8])
         for k, name in enumerate(names)
     ]
 
