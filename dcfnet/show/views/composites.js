@@ -30,9 +30,13 @@
   const chosen = (selects) =>
     selects.reduce((sum, { options, value }) => sum * options.length + Number(value), 0);
 
-  // One of the images of a store: addresses, or three bands of a cube for each.
-  function showImage({ store, source, selects }) {
+  const escaped = (text) => Object.assign(document.createElement("p"), { textContent: text }).innerHTML;
+
+  // One of the images of a store: addresses, or three bands of a cube for each. The heading, if one
+  // is given, says which.
+  function showImage({ store, source, selects, heading }) {
     const index = chosen(selects);
+    if (heading) heading.text = escaped(selects[0].options[index][1]);
     if (store.data.url) source.data = { url: [store.data.url[index]] };
     else views.showColours({ store, source, bands: [0, 1, 2].map((i) => 3 * index + i) });
   }

@@ -65,6 +65,7 @@ def comparison(
     labels: tuple[str, str],
     title: str,
     max_width: int = 480,
+    part: int = 3,
 ) -> tuple[Panel, list[LayoutDOM]]:
     """Two images over each other, parted by a curtain or blended.
 
@@ -76,6 +77,7 @@ def comparison(
         labels: What the two images are.
         title: Stands above them.
         max_width: The image grows with the page up to this width, in pixels.
+        part: How much of large ones is seen at first, each way: 3 for a third, 2 for half.
 
     Returns:
         The panel, and its controls: how to compare, and how much of the first image is seen.
@@ -94,7 +96,7 @@ def comparison(
     compare = call("compare", store=store, source=source, **parts)
     respond(compare, mode, amount)
     when_shown(panel.figure, compare)
-    if below := opened_where_they_differ(panel, first, second):
+    if below := opened_where_they_differ(panel, first, second, part=part):
         seen = panel.figure.x_range
         amount.value = round(50 * (seen.start + seen.end) / first.shape[1])
         panel = replace(panel, layout=column(panel.layout, *below, sizing_mode="stretch_width"))

@@ -191,9 +191,15 @@ def _range(start: float, end: float) -> Range1d:
 
 
 def opened_where_they_differ(
-    panel: Panel, one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
+    panel: Panel, one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], *, part: int = 3
 ) -> list[LayoutDOM]:
-    """Has a large image open at the third, each way, where the two that are shown differ most.
+    """Has a large image open where the two that are shown differ most, at a third of it each way.
+
+    Args:
+        panel: What shows the image.
+        one: An image that is shown, (H, W) or (H, W, 3).
+        other: The other one.
+        part: 3 for a third, 2 for half.
 
     Returns:
         The words that say so, for below the image; none where it is small and shown whole.
@@ -201,7 +207,7 @@ def opened_where_they_differ(
     if min(one.shape[:2]) < SMALL:
         return []
     grey = [(image if image.ndim == 2 else image.mean(-1)).astype(float) for image in (one, other)]
-    height, width = (size // 3 for size in one.shape[:2])
+    height, width = (size // part for size in one.shape[:2])
     apart = uniform_filter(np.abs(grey[0] - grey[1]), (height, width))
     inner = apart[height // 2 : -height // 2, width // 2 : -width // 2]
     top, left = map(float, np.unravel_index(inner.argmax(), inner.shape))

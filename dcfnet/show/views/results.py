@@ -143,7 +143,8 @@ def _beside(
     for title, at in zip(("Left", "Right"), shown, strict=True):
         panel = make(title, panels[0] if panels else None)
         select = choice(title, options, value=at)
-        show = call("showImage", **panel.models, selects=[select])
+        heading = panel.layout.children[0]
+        show = call("showImage", **panel.models, selects=[select], heading=heading)
         respond(show, select)
         when_shown(panel.figure, show)
         panels.append(panel)

@@ -41,6 +41,7 @@ def band_explorer(
     )
 
     codes, low, high = quantise(window.ms)
+    usual = float(np.quantile(window.ms, 0.95))  # beyond it the axis grows with the spectrum
     store = ColumnDataSource({"codes": [codes], "low": [low], "high": [high]})
     order = np.argsort(sensor.centres)
     line = ColumnDataSource(
@@ -58,7 +59,7 @@ def band_explorer(
         tools=[HoverTool(tooltips="@band: @value{0.[0]}", mode="vline")],
         x_axis_label="wavelength (nm)",
         y_axis_label="digital number",
-        y_range=Range1d(min(0.0, low), high),
+        y_range=Range1d(min(0.0, low), usual),
         html_attributes={"role": "img", "aria-label": "Digital number against wavelength"},
     )
     plot.line("nm", "value", source=line, line_width=2, line_color=TEAL)
@@ -71,7 +72,8 @@ def band_explorer(
     rows = Slider(title="Row", start=0, end=height - 1, value=height // 2, width=200)
     columns = Slider(title="Column", start=0, end=width - 1, value=width // 2, width=200)
     at = {"rows": rows, "columns": columns}
-    show = call("showSpectrum", store=store, line=line, mark=mark, order=order.tolist(), **at)
+    drawn = {"line": line, "mark": mark, "axis": plot.y_range}
+    show = call("showSpectrum", store=store, **drawn, usual=usual, order=order.tolist(), **at)
     respond(show, rows, columns)
     when_shown(photo.figure, show)
     photo.figure.js_on_event(Tap, call("pointAt", **at))
