@@ -262,13 +262,17 @@ def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
 
 def grid(findings: Mapping[str, Sequence[Finding]], caption: str = "") -> Styler:
     """The `summary` to look at: a sign and a colour for each verdict."""
-    table = summary(findings)
-    groups = table.columns.drop("title")
+    table = summary(findings).rename_axis(None).rename(columns={"title": "what is claimed"})
+    groups = [*findings]
 
     def verdict(cell: str) -> tuple[str, str]:
         return LOOKS.get(cast(Verdict, cell.partition(" (")[0]), ("", ""))
 
-    style = table.style.format(lambda cell: f"{verdict(cell)[0]} {cell}", subset=groups)
+    def marked(cell: str) -> str:
+        text = f"{verdict(cell)[0]} {cell}"
+        return text if "tested" in text else text.replace(" ", GAP)
+
+    style = table.style.format(marked, subset=groups)
     return headed(style.map(lambda cell: verdict(cell)[1], subset=groups), caption)
 
 
