@@ -29,7 +29,7 @@ METRICS: Mapping[str, tuple[str, int]] = {
 """Each metric's heading, and 1 where more is better, -1 where less is."""
 
 _SUBSCRIPT = re.compile(r"_(\w)")
-_BREAKABLE = re.compile(r"(?<=fold|seed) (?=\d)|(?<=branch) (?=\d)| (?=[↓↑])")
+_BREAKABLE = re.compile(r"(?<=fold|seed) (?=\d)|(?<=branch) (?=\d)| (?=[↓↑]|\(°\))")
 
 OF_THE_CLAIMS = ("sam", "ergas", "q2n")
 """The metrics that the supplement compares by."""
