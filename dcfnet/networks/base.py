@@ -114,6 +114,16 @@ def pad_inputs(pan: Tensor, ms: Tensor, lms: Tensor, bands: int) -> tuple[Tensor
     return pan, ms, lms
 
 
+def high_pass(image: Tensor) -> Tensor:
+    """An image (B, K, H, W) minus its mean over 5 x 5 pixels, its border mirrored."""
+    if min(image.shape[-2:]) < 3:
+        raise DataError(
+            "the high-pass filter needs an image of at least 3 x 3 pixels, got "
+            f"{image.shape[-2]} x {image.shape[-1]}: pass a larger one"
+        )
+    return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+
+
 def initialise(network: nn.Module) -> None:
     """Starts every convolution from He's normal distribution, with biases at zero.
 

@@ -8,26 +8,20 @@ al., 2022) to the names here.
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcfnet.errors import DataError
-from dcfnet.networks.base import PansharpeningNetwork, check_inputs, initialise, pad_inputs
+from dcfnet.networks.base import (
+    PansharpeningNetwork,
+    check_inputs,
+    high_pass,
+    initialise,
+    pad_inputs,
+)
 
 
 def conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
     """A convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-
-
-def high_pass(image: Tensor) -> Tensor:
-    """An image (B, K, H, W) minus its mean over 5 x 5 pixels, its border mirrored."""
-    if min(image.shape[-2:]) < 3:
-        raise DataError(
-            "PanNet's high-pass filter needs an image of at least 3 x 3 pixels, got "
-            f"{image.shape[-2]} x {image.shape[-1]}: pass a larger one"
-        )
-    return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
 
 
 class ResidualBlock(nn.Module):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcfnet.errors import unknown
-from dcfnet.networks.base import PansharpeningNetwork, initialise, pad_inputs
+from dcfnet.networks.base import PansharpeningNetwork, high_pass, initialise, pad_inputs
 from dcfnet.networks.bricks import (
     Add,
     Bottleneck,
@@ -70,6 +70,8 @@ class DCFNetConfig:
             that is as deep. All other parts keep their names and shapes.
         learn_shares: Whether the fusions' shares are learned. Otherwise they stay as they start,
             equal: what the paper calls dynamic is then a plain mean.
+        high_pass: Whether it sees PAN, ``ms`` and ``lms`` high-passed, as PanNet sees its inputs;
+            not in the paper.
 
     Raises:
         ValueError: A value is out of its range, or a name in ``without`` is unknown.
@@ -80,6 +82,7 @@ class DCFNetConfig:
     width: float = 1.0
     without: tuple[str, ...] = ()
     learn_shares: bool = True
+    high_pass: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.width < math.inf:
@@ -159,7 +162,10 @@ class DCFNet(PansharpeningNetwork):
         height, width = pan.shape[-2:]
         pan, ms, lms = pad_inputs(pan, ms, lms, self.bands)
 
-        x = self.stem(torch.cat((pan, lms), dim=1))
+        x = torch.cat((pan, lms), dim=1)
+        if self.config.high_pass:
+            x, ms = high_pass(x), high_pass(ms)
+        x = self.stem(x)
         x = self.stage1(x)
 
         x0, x1 = self.to_branch0(x), self.pcft1(x, ms)

@@ -25,7 +25,7 @@ def build_network(name: str, bands: int = 8, **options: Any) -> PansharpeningNet
     """A network with fresh weights, one of `NETWORKS`, in training mode.
 
     The options of ``"dcfnet"`` are what `DCFNetConfig` takes; ``"pannet"`` and ``"fusionnet"``
-    have ``high_pass``; the others have none.
+    have ``high_pass`` alone; the others have none.
 
     Raises:
         ValueError: No network has that name, or a value is out of its range.

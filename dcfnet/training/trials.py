@@ -46,8 +46,12 @@ RATE_EPOCHS = 40
 NARROW = {"width": 0.25}
 """A sixteenth of DCFNet's weights: each can be trained from several seeds."""
 
-HIGH_PASS = {"pannet": "pannet-no-high-pass", "fusionnet": "fusionnet-high-pass"}
-"""Folders of the two that are high-passed where the paper does not, or are not where it does."""
+HIGH_PASS = {
+    "pannet": "pannet-no-high-pass",
+    "fusionnet": "fusionnet-high-pass",
+    "dcfnet-narrow": "dcfnet-narrow-high-pass",
+}
+"""By run, the one that is high-passed where its paper does not, or is not where it does."""
 
 PARTS: dict[str, tuple[str, ...]] = {
     "whole": (),
@@ -105,6 +109,8 @@ def trials() -> dict[str, Trial]:
         for network, given in (("pannet", False), ("fusionnet", True)):
             trial = Trial(network, plan, fold, options={"high_pass": given}, rate_chosen=True)
             table[f"{HIGH_PASS[network]}/fold{fold}"] = trial
+        trial = Trial("dcfnet", plan, fold, options={**NARROW, "high_pass": True})
+        table[f"{HIGH_PASS['dcfnet-narrow']}/fold{fold}"] = trial
     # Which parts are needed.
     for seed in range(3):
         plan = replace(POLICY, seed=seed, epochs=120)

@@ -183,6 +183,24 @@ def test_shares_that_are_not_learned_stay_equal_and_all_else_learns():
     assert silent == names
 
 
+@torch.no_grad()
+def test_high_passed_it_sees_no_level_and_starts_from_the_same_weights():
+    pan, ms, lms = random_inputs()
+    for given in (False, True):
+        torch.manual_seed(0)
+        model = build(width=0.1, high_pass=given).eval()
+        torch.nn.init.normal_(model.head.out.weight)
+        details = model(pan, ms, lms) - lms
+        apart = model(pan + 0.3, ms + 0.2, lms + 0.2) - (lms + 0.2)
+        assert ((apart - details).abs().max() < 1e-4 * details.abs().max()) == given
+    torch.manual_seed(0)
+    usual = build(width=0.1, high_pass=False)
+    torch.manual_seed(0)
+    other = build(width=0.1, high_pass=True)
+    same = zip(usual.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(*both) for both in same)
+
+
 def test_gradients_pass_a_head_that_started_at_zero_after_one_step():
     model = build(width=0.25)
     inputs, truth = random_inputs(batch=2), torch.rand(2, 8, 64, 64)

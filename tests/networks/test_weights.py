@@ -74,6 +74,7 @@ def test_metadata(path):
         "width": 0.1,
         "without": ["pcft1"],
         "learn_shares": True,
+        "high_pass": False,
     }
 
 

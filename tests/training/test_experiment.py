@@ -44,6 +44,8 @@ def test_every_network_is_trained_on_every_fold_by_one_plan():
             other = found.pop(f"{table_of.HIGH_PASS[network]}/fold{fold}")
             twin = trials()[f"{network}/fold{fold}"]
             assert other == replace(twin, options={"high_pass": given})
+        other, twin = found.pop(f"dcfnet-narrow-high-pass/fold{fold}"), f"dcfnet-narrow/fold{fold}"
+        assert other == replace(trials()[twin], options={"width": 0.25, "high_pass": True})
     exact = found.pop("fusionnet-float32/fold0")
     assert exact == replace(trials()["fusionnet/fold0"], plan=exact.plan)
     assert exact.plan.precision == "fp32"

@@ -63,8 +63,10 @@ HIGH_PASSED = {
     "PanNet, not high-passed": f"{HIGH_PASS['pannet']}/fold{{}}",
     "FusionNet": "fusionnet/fold{}",
     "FusionNet, high-passed": f"{HIGH_PASS['fusionnet']}/fold{{}}",
+    TITLES["quarter width"]: "dcfnet-narrow/fold{}",
+    f"{TITLES['quarter width']}, high-passed": f"{HIGH_PASS['dcfnet-narrow']}/fold{{}}",
 }
-"""Two networks on the three folds, with the high-pass of their inputs and without it."""
+"""Three networks on the three folds, with the high-pass of their inputs and without it."""
 
 LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
     "paper's width": {"361 patches": ("dcfnet",)},
