@@ -28,7 +28,7 @@ from dcfnet.inside.claims.cooperation import errors
 from dcfnet.inside.claims.features import shifted
 from dcfnet.inside.claims.findings import findings
 from dcfnet.inside.claims.measured import Measured, measure, read_measured, without_ms
-from dcfnet.inside.claims.rule import Check, Finding, chances, grid, listed, summary
+from dcfnet.inside.claims.rule import Check, Finding, chances, grid, listed
 from dcfnet.inside.claims.trained import Trained, take_patches
 
 __all__ = [
@@ -54,7 +54,6 @@ __all__ = [
     "results_by_high_pass",
     "results_by_seed",
     "shifted",
-    "summary",
     "take_patches",
     "trainings",
     "without_ms",

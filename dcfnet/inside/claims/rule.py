@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -245,35 +245,32 @@ def chances(counts: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows).rename_axis("trainings", axis="columns")
 
 
-def summary(findings: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
-    """A row for each claim: its title, and by group of networks verdict and number of trainings.
+def grid(findings: Mapping[str, Sequence[Finding]], caption: str = "") -> Styler:
+    """A row for each claim; by group of networks the verdict, its sign and colour, and trainings.
 
     Args:
         findings: By group of networks.
+        caption: What stands above the table.
     """
-    rows: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str | Finding]] = {}
     for group, found in findings.items():
         for finding in found:
-            row = rows.setdefault(finding.claim, {"title": finding.title})
-            row[group] = f"{finding.verdict} ({finding.trainings})"
+            row = rows.setdefault(finding.claim, {"what is claimed": finding.title})
+            row[group] = finding
     rows = dict(sorted(rows.items(), key=lambda row: int(row[0].split(",")[0])))
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim").fillna("")
 
+    def words(finding: Finding) -> str:
+        verdict = finding.verdict
+        text = f"{LOOKS[verdict][0]} {verdict} ({finding.trainings})"
+        return text if "tested" in verdict else text.replace(" ", GAP)
 
-def grid(findings: Mapping[str, Sequence[Finding]], caption: str = "") -> Styler:
-    """The `summary` to look at: a sign and a colour for each verdict."""
-    table = summary(findings).rename_axis(None).rename(columns={"title": "what is claimed"})
+    def colour(cell: object) -> str:
+        return LOOKS[cell.verdict][1] if isinstance(cell, Finding) else ""
+
     groups = [*findings]
-
-    def verdict(cell: str) -> tuple[str, str]:
-        return LOOKS.get(cast(Verdict, cell.partition(" (")[0]), ("", ""))
-
-    def marked(cell: str) -> str:
-        text = f"{verdict(cell)[0]} {cell}"
-        return text if "tested" in text else text.replace(" ", GAP)
-
-    style = table.style.format(marked, subset=groups)
-    return headed(style.map(lambda cell: verdict(cell)[1], subset=groups), caption)
+    table = pd.DataFrame.from_dict(rows, orient="index")[["what is claimed", *groups]]
+    style = table.style.map(colour, subset=groups)
+    return headed(style.format(words, subset=groups, na_rep=""), caption)
 
 
 def listed(findings: Mapping[str, Sequence[Finding]], verdict: Verdict) -> pd.DataFrame:

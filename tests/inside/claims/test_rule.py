@@ -2,8 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
-from dcfnet.inside.claims.rule import GAP, LOOKS, Check, Finding, chances, grid, listed, summary
+from dcfnet.inside.claims.rule import GAP, LOOKS, Check, Finding, chances, grid, listed
 
 
 def check(*medians, reading="", what="a check"):
@@ -117,11 +118,13 @@ def test_tables():
     assert check().row()["check"] == "too few"
 
 
-def test_summary_has_a_row_per_claim_and_a_column_per_group():
-    table = summary({"wide": [finding(YES, claim="1")], "narrow": [finding(NO, claim="2")]})
-    assert table.loc["1", "wide"] == "supported (3)"
-    assert table.loc["2", "narrow"] == "not supported (3)"
-    assert table.loc["1", "narrow"] == ""
+def test_the_grid_has_a_row_per_claim_and_a_column_per_group():
+    style = grid({"wide": [finding(YES, claim="10, x")], "narrow": [finding(NO, claim="2")]})
+    page = BeautifulSoup(style.to_html(), "html.parser")
+    rows = [[cell.get_text() for cell in row("td")] for row in page.select("tbody tr")]
+    last = [[cell.replace(GAP, " ")[2:] for cell in row[1:]] for row in rows]
+    assert last == [["", "not supported (3)"], ["supported (3)", ""]]
+    assert [row[0] for row in rows] == ["Title", "Title"]
 
 
 def test_the_grid_has_a_sign_and_a_colour_for_each_verdict():
