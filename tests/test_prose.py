@@ -56,3 +56,12 @@ def test_a_number_stays_with_its_unit(monkeypatch):
     page = publish_doctree("3 % of 5 × 5 in 2 more places, not ``7 % 4``")
     importlib.import_module("access").tie(None, page, "")
     assert page.astext() == "3\u00a0% of 5\u00a0×\u00a05 in 2 more places, not 7 % 4"
+
+
+def test_in_tables_a_hyphen_before_a_number_becomes_a_minus(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    cells = "<td>-0.35 [-1.2, 3]</td><td>1e-4 WorldView-3</td>"
+    context = {"body": f"<p>-1</p>{cells}<td><code>-2</code></td>"}
+    importlib.import_module("access").correct(None, "", "", context, None)
+    minus = cells.replace("-0", "\u22120").replace("-1", "\u22121")
+    assert context["body"] == f"<p>-1</p>{minus}<td><code>-2</code></td>"
