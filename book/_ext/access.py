@@ -9,6 +9,9 @@ from sphinx.application import Sphinx
 CORRECTED = {
     # A button's name has to begin with what is seen on it: "Show the code".
     '<summary aria-label="Toggle hidden content">': "<summary>",
+    # What a cell folds away is code or output.
+    ">Show the source<": ">Show the code<",
+    ">Hide the source<": ">Hide the code<",
     # In a list stand list items; the other role is deprecated.
     'role="doc-biblioentry"': 'role="listitem"',
 }
