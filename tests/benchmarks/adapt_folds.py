@@ -21,7 +21,7 @@ from dcfnet.imagery.catalogue import load_scene
 from dcfnet.imagery.classical import bt_h, exp, mtf_glp_fs
 from dcfnet.imagery.scene import Scene
 from dcfnet.imagery.wald import full_resolution
-from dcfnet.inside.claims.committed import TITLES
+from dcfnet.inside.claims.committed import HIGH_PASSED
 from dcfnet.measure import metrics
 from dcfnet.networks import load_trained
 from tests.benchmarks.report import run
@@ -29,7 +29,10 @@ from tests.benchmarks.report import run
 BORDER = 64
 """PAN pixels along the sides that are not measured at full resolution."""
 
-ALL = ("fusionnet", "pannet", "dcfnet-narrow", "dcfnet")
+ALL = ("fusionnet", "fusionnet-high-pass", "pannet", "dcfnet-narrow", "dcfnet")
+
+NAMED = {place.partition("/")[0]: title for title, place in HIGH_PASSED.items()}
+"""How tables call the trainings of a folder, where that is not its network's title."""
 
 
 def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
@@ -42,7 +45,7 @@ def measure(networks: tuple[str, ...] = ALL) -> Iterator[dict[str, Any]]:
                 result["without learning"] += unlearned(scene, blocks)
             for fold in range(3):
                 model = load_trained(f"{network}/fold{fold}")
-                title = TITLES["quarter width"] if "narrow" in network else model.title
+                title = NAMED.get(network, model.title)
                 wall, processor = time.perf_counter(), time.process_time()
                 found = adapt(model, blocks, seed=fold)
                 took = {
