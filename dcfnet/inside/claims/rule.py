@@ -271,7 +271,7 @@ def grid(findings: Mapping[str, Sequence[Finding]], caption: str = "") -> Styler
     table = pd.DataFrame.from_dict(rows, orient="index")[["what is claimed", *groups]]
     style = table.style.map(colour, subset=groups)
     # Else the verdicts, of which no line breaks, leave it a word a line.
-    style = style.set_properties(subset=["what is claimed"], **{"min-width": "14rem"})
+    style = style.set_properties(subset=["what is claimed"], **{"min-width": "11rem"})
     return headed(style.format(words, subset=groups, na_rep=""), caption)
 
 
